@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/* plan.h - what the tool tells libesca.so, and the counters it gives back: the ABI between cli/ and esca-runtime/. */
+#ifndef ESCA_RUNTIME_PLAN_H
+#define ESCA_RUNTIME_PLAN_H
+
+#include <stdint.h>
+
+/**
+ * The environment variable that carries the plan: words separated by one space, each key=value. Unknown keys are skipped.
+ *   abi=N         ESCA_PLAN_ABI; a library of another number stays in mode off
+ *   mode=M        record | run | off (default: off)
+ *   backend=B     direct | uring (mode run; default direct)
+ *   stats=PATH    struct esca_stats_area to count into (mode run), usually /proc/PID/fd/N of the tool
+ *   ring=PATH     struct record_area to record into (mode record), likewise
+ */
+#define ESCA_PLAN_ENV "ESCA_RUNTIME"
+#define ESCA_PLAN_ABI 1
+
+#define ESCA_STATS_MAGIC 0x41545345u /* "ESTA" */
+#define ESCA_STATS_SLOTS 512
+
+/**
+ * struct esca_stats_slot - the counters of one process; written by its threads, read by the tool at any time.
+ * A slot is claimed by exchanging pid from 0 and is never given back, so a dead worker's counts stay.
+ */
+struct esca_stats_slot {
+	uint32_t pid;
+	uint32_t backend;	/* 0 direct, 1 uring */
+	uint64_t turns;		/* waits that returned at least one event */
+	uint64_t calls;		/* wrapped calls the server made */
+	uint64_t crossings;	/* times the runtime entered the kernel, for whatever reason */
+	uint64_t deferred;	/* calls answered at once and made later */
+	uint64_t fused;		/* calls that needed no kernel entry of their own: merged, folded or elided */
+	uint64_t passed;	/* calls handed to the kernel as they came */
+	uint64_t short_writes;	/* flushes that the kernel took only in part */
+	uint64_t errors;	/* flushed calls that failed and are owed to the server */
+	uint64_t spills;	/* times bytes had to wait in the runtime for the peer */
+	uint64_t bytes_copied;	/* payload copied into the queue */
+	uint64_t reserved[19];
+};
+
+struct esca_stats_area {
+	uint32_t magic;
+	uint32_t nslots;
+	uint64_t overflow; /* processes that found no free slot and were not counted */
+	uint64_t reserved[14];
+	struct esca_stats_slot slot[ESCA_STATS_SLOTS];
+};
+
+#endif

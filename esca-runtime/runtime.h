@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* runtime.h - what the files of libesca.so share: the rows of the call table, the handlers of the mode in force. */
+#ifndef ESCA_RUNTIME_RUNTIME_H
+#define ESCA_RUNTIME_RUNTIME_H
+
+#include <stdbool.h>
+
+/** The rows of syscalls.def, as an enum: ROW_write, ROW_epoll_wait, ... */
+enum esca_row {
+#define ESCA_CALL(name, cls, fd, buf, ptr, len, ret, ret_arg, args) ROW_##name,
+#include <analyzer/syscalls.def>
+#undef ESCA_CALL
+	ROW_COUNT,
+};
+
+/**
+ * esca_handler - how the mode in force makes a call.
+ * Arguments are the call number and its arguments as the kernel takes them; unused ones are 0.
+ * Return: what the kernel would (-errno on failure). Handlers never touch errno; wrap.c sets it.
+ */
+typedef long (*esca_handler)(long nr, long a0, long a1, long a2, long a3, long a4, long a5);
+
+/** One handler a row. Before the constructor has run, and in mode off, all are esca_plain(). */
+extern esca_handler esca_handlers[ROW_COUNT];
+
+/** esca_plain() - the plain call: what every doubt ends in. */
+long esca_plain(long nr, long a0, long a1, long a2, long a3, long a4, long a5);
+
+/**
+ * struct esca_plan - the parsed ESCA_PLAN_ENV. Strings point into the environment of the process and are copied by whoever keeps them.
+ */
+struct esca_plan {
+	enum { ESCA_MODE_OFF, ESCA_MODE_RECORD, ESCA_MODE_RUN } mode;
+	char backend[16];
+	char stats[128];
+	char ring[128];
+};
+
+/** record_start(), run_start() - put the mode's handlers in place; on failure they leave the plain ones and return negative errno. */
+int record_start(const struct esca_plan *plan);
+int run_start(const struct esca_plan *plan);
+
+#endif
