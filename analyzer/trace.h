@@ -221,7 +221,8 @@ int trace_put_thread(struct trace_writer *w, const struct trace_thread *t, const
 int trace_put_stack(struct trace_writer *w, const struct trace_stack *s, const uint64_t *pc);
 int trace_put_symbol(struct trace_writer *w, const struct trace_symbol *s, const char *module,
 		     const char *function, const char *file);
-/** trace_put_call() - append to the open block of the call's thread; a block goes out when full and at each sync. */
+/** trace_put_call() - append to the open block of the call's thread; a block goes out when full, at each sync, and before a
+    record that names its thread. -EINVAL: a stack that was not put, a kind, flag or lane out of range, tid 0. */
 int trace_put_call(struct trace_writer *w, const struct trace_call *c);
 int trace_put_lost(struct trace_writer *w, const struct trace_lost *l);
 int trace_put_cpu(struct trace_writer *w, const struct trace_cpu *c);
