@@ -24,8 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <uthash.h>
-
+#include <analyzer/hash.h>
 #include <analyzer/syscall.h>
 #include <analyzer/trace-pack.h>
 #include <analyzer/trace.h>
