@@ -18,6 +18,7 @@ enum target_kind {
 	TARGET_OK,	      /* dynamic x86-64 ELF, or a script whose interpreter is one */
 	TARGET_STATIC,	      /* no program interpreter: preloading cannot reach it */
 	TARGET_PRIVILEGED,    /* setuid, setgid or file capabilities: the loader ignores LD_PRELOAD there */
+	TARGET_OTHER_LOADER,  /* dynamic, but not for glibc, which libesca.so needs (musl) */
 };
 
 struct target {
