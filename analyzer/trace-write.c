@@ -45,6 +45,7 @@ struct open_block {
 
 struct trace_writer {
 	int fd;
+	uint64_t start_ns;
 	int err; /* the first write that failed, negative errno */
 	uint32_t stacks;
 	uint64_t calls;
@@ -182,6 +183,7 @@ int trace_writer_new(struct trace_writer **wp, int fd)
 	w->fd = fd;
 	h.start_mono_ns = now_ns(CLOCK_MONOTONIC);
 	h.start_real_ns = now_ns(CLOCK_REALTIME);
+	w->start_ns = h.start_mono_ns;
 	put_bytes(w, &h, sizeof(h));
 	err = drain(w);
 	if (err) {
@@ -404,4 +406,9 @@ uint64_t trace_writer_bytes(const struct trace_writer *w)
 uint64_t trace_writer_calls(const struct trace_writer *w)
 {
 	return w->calls;
+}
+
+uint64_t trace_writer_start_ns(const struct trace_writer *w)
+{
+	return w->start_ns;
 }

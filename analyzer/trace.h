@@ -237,6 +237,8 @@ int trace_end(struct trace_writer *w, uint64_t mono_ns);
 /** Bytes and calls written so far, for progress. */
 uint64_t trace_writer_bytes(const struct trace_writer *w);
 uint64_t trace_writer_calls(const struct trace_writer *w);
+/** trace_writer_start_ns() - CLOCK_MONOTONIC as the file header has it. */
+uint64_t trace_writer_start_ns(const struct trace_writer *w);
 
 /* --- reading (trace-read.c): validates everything, trusts nothing --- */
 

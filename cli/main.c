@@ -11,6 +11,7 @@
 
 /* One row a command; help lists them in this order. */
 static const struct cmd *const cmds[] = {
+	&cmd_dump,
 	NULL,
 };
 
