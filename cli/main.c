@@ -11,6 +11,8 @@
 
 /* One row a command; help lists them in this order. */
 static const struct cmd *const cmds[] = {
+	&cmd_run,
+	&cmd_doctor,
 	&cmd_dump,
 	NULL,
 };

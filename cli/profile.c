@@ -4,15 +4,11 @@
 #include "config.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include <cli/output.h>
 #include <cli/profile.h>
 
 static const struct profile_field fields[] = {
@@ -114,61 +110,10 @@ int profile_load(struct cost *c, const char *path, char *why, size_t size)
 	return ret;
 }
 
-static int dump(const json_t *json, FILE *f)
-{
-	errno = 0;
-	if (json_dumpf(json, f, JSON_INDENT(2) | JSON_REAL_PRECISION(12)) ||
-	    fputc('\n', f) == EOF || fflush(f))
-		return errno ? -errno : -EIO;
-	return 0;
-}
-
-int profile_write_file(const json_t *json, const char *path)
-{
-	char tmp[PATH_MAX];
-	struct stat st;
-	mode_t mask;
-	int fd, ret;
-	FILE *f;
-
-	if (!stat(path, &st) && !S_ISREG(st.st_mode)) {
-		f = fopen(path, "we");
-		if (!f)
-			return -errno;
-		ret = dump(json, f);
-		fclose(f);
-		return ret;
-	}
-	ret = snprintf(tmp, sizeof(tmp), "%s.XXXXXX", path);
-	if (ret < 0 || (size_t)ret >= sizeof(tmp))
-		return -ENAMETOOLONG;
-	fd = mkostemp(tmp, O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	mask = umask(0);
-	umask(mask);
-	fchmod(fd, 0666 & ~mask);
-	f = fdopen(fd, "w");
-	if (!f) {
-		ret = -errno;
-		close(fd);
-		unlink(tmp);
-		return ret;
-	}
-	ret = dump(json, f);
-	if (fclose(f) && !ret)
-		ret = -errno;
-	if (!ret && rename(tmp, path))
-		ret = -errno;
-	if (ret)
-		unlink(tmp);
-	return ret;
-}
-
 int profile_save(const struct cost *c, const char *path)
 {
 	json_t *json = profile_to_json(c);
-	int ret = json ? profile_write_file(json, path) : -ENOMEM;
+	int ret = json ? output_json(json, path) : -ENOMEM;
 
 	json_decref(json);
 	return ret;

@@ -42,11 +42,4 @@ int profile_load(struct cost *c, const char *path, char *why, size_t size);
  */
 int profile_save(const struct cost *c, const char *path);
 
-/**
- * profile_write_file() - replace @path by @json, as a whole: a reader sees the old or the new file.
- * What is not a regular file
- * (/dev/stdout, a pipe) is written in place. Return: 0, or negative errno.
- */
-int profile_write_file(const json_t *json, const char *path);
-
 #endif

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: MIT */
+/* cmd-run.c - esca run: relaunch a server under libesca.so, in mode run. */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cli/cmd.h>
+#include <cli/msg.h>
+#include <cli/output.h>
+#include <cli/plan.h>
+#include <cli/stats.h>
+#include <cli/target.h>
+
+struct options {
+	enum plan_backend backend;
+	const char *stats;
+	bool verbose;
+	char **command;
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct options *o = state->input;
+
+	switch (key) {
+	case 'b':
+		if (!plan_backend_parse(&o->backend, arg))
+			argp_error(state, "--backend is auto, direct or uring, not '%s'", arg);
+		return 0;
+	case 's':
+		o->stats = arg;
+		return 0;
+	case 'v':
+		o->verbose = true;
+		return 0;
+	case ARGP_KEY_ARG:
+		o->command = state->argv + state->next - 1;
+		state->next = state->argc; /* the rest is the server's */
+		return 0;
+	case ARGP_KEY_NO_ARGS:
+		argp_error(state, "which server? give its command line after --");
+		return 0;
+	}
+	return ARGP_ERR_UNKNOWN;
+}
+
+/* The signals that a server's admin sends; we hand them on. */
+static const int forwarded[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH};
+
+struct child {
+	pid_t pid; /* the server as we started it */
+	bool ended;
+	int status; /* its wait status once it has ended */
+};
+
+/* To the server; where that went into the background, to what it left to us. */
+static void forward(const struct child *c, int sig)
+{
+	char path[64], *word, *save = NULL, list[4096];
+	size_t n;
+	FILE *f;
+
+	if (!c->ended) {
+		kill(c->pid, sig);
+		return;
+	}
+	snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+	f = fopen(path, "re");
+	if (!f)
+		return;
+	n = fread(list, 1, sizeof(list) - 1, f);
+	fclose(f);
+	list[n] = '\0';
+	for (word = strtok_r(list, " ", &save); word; word = strtok_r(NULL, " ", &save))
+		if (atoi(word) > 1)
+			kill(atoi(word), sig);
+}
+
+/* Return: false when nothing of the server is left. */
+static bool reap(struct child *c)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		if (pid == c->pid) {
+			c->ended = true;
+			c->status = status;
+		}
+	return !(pid < 0 && errno == ECHILD);
+}
+
+static int start(struct child *c, const struct target *t, char **command, const sigset_t *mask)
+{
+	int err = 0, report[2];
+
+	if (pipe2(report, O_CLOEXEC))
+		return -errno;
+	c->ended = false;
+	c->pid = fork();
+	if (c->pid < 0) {
+		err = errno;
+		close(report[0]);
+		close(report[1]);
+		return -err;
+	}
+	if (!c->pid) {
+		sigprocmask(SIG_SETMASK, mask, NULL);
+		execv(t->path, command);
+		err = errno;
+		if (write(report[1], &err, sizeof(err)) < 0)
+			_exit(ESCA_EXIT_FAILED);
+		_exit(ESCA_EXIT_NOEXEC);
+	}
+	close(report[1]);
+	if (read(report[0], &err, sizeof(err)) == (ssize_t)sizeof(err))
+		waitpid(c->pid, NULL, 0);
+	else
+		err = 0;
+	close(report[0]);
+	return -err;
+}
+
+/* The server as our child: pass signals on, wait for all that descends from it. */
+static int run_and_count(const struct options *o, const struct target *t, const struct stats *stats)
+{
+	sigset_t wait, mask;
+	struct child c = { 0 };
+	json_t *json;
+	int ret;
+
+	sigemptyset(&wait);
+	sigaddset(&wait, SIGCHLD);
+	for (unsigned int i = 0; i < sizeof(forwarded) / sizeof(forwarded[0]); i++)
+		sigaddset(&wait, forwarded[i]);
+	sigprocmask(SIG_BLOCK, &wait, &mask);
+	signal(SIGCHLD, SIG_DFL); /* ignored, it would reap for us */
+	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	ret = start(&c, t, o->command, &mask);
+	if (ret) {
+		msg_perror(ret, "cannot start '%s'", t->path);
+		return ret == -ENOENT ? ESCA_EXIT_NOENT : ESCA_EXIT_NOEXEC;
+	}
+	while (reap(&c)) {
+		siginfo_t si;
+		int sig = sigwaitinfo(&wait, &si);
+
+		/* What the terminal sends goes to the whole foreground group: the server has it
+		 * already. */
+		if (sig > 0 && sig != SIGCHLD && si.si_code != SI_KERNEL)
+			forward(&c, sig);
+	}
+	json = stats_to_json(stats->area);
+	ret = json ? output_json(json, o->stats) : -ENOMEM;
+	json_decref(json);
+	if (ret)
+		msg_perror(ret, "cannot write the counters to '%s'", o->stats);
+	if (WIFSIGNALED(c.status))
+		return 128 + WTERMSIG(c.status);
+	if (ret && !WEXITSTATUS(c.status))
+		return ESCA_EXIT_FAILED;
+	return WEXITSTATUS(c.status);
+}
+
+static int prepare(const struct options *o, const char *stats_path)
+{
+	struct plan_choice choice;
+	char library[PATH_MAX];
+	int ret;
+
+	ret = target_library(library, sizeof(library));
+	if (ret) {
+		msg_error("cannot find libesca.so beside this esca or in '%s'; install esca again "
+			  "with "
+			  "'make install'",
+			  ESCA_LIBDIR);
+		return ret;
+	}
+	plan_choose(&choice, o->backend);
+	if (choice.fallback)
+		msg_warn("running with the direct backend instead of uring, because %s",
+			 choice.why);
+	else if (o->verbose)
+		msg_error("backend %s, because %s", plan_backend_name(choice.backend), choice.why);
+	ret = plan_preload(library);
+	if (ret == -EINVAL)
+		msg_error("cannot preload '%s', because the loader splits paths at spaces and "
+			  "colons; "
+			  "install esca in a folder without them",
+			  library);
+	else if (ret)
+		msg_perror(ret, "cannot set LD_PRELOAD for '%s'", o->command[0]);
+	if (!ret) {
+		ret = plan_run(choice.backend, stats_path);
+		if (ret)
+			msg_perror(ret, "cannot hand libesca.so its plan");
+	}
+	return ret;
+}
+
+static int run(int argc, char **argv)
+{
+	static const struct argp_option options[] = {
+		{"backend", 'b', "BACKEND", 0,
+		 "How queued calls reach the kernel: auto (the best that works here), direct or "
+		 "uring",
+		 0},
+		{"stats", 's', "FILE", 0,
+		 "Stay as the server's parent and write what was aggregated to FILE, as JSON, when "
+		 "it ends",
+		 0},
+		{"verbose", 'v', NULL, 0, "Say which backend is used, and why", 0},
+		{0},
+	};
+	static const struct argp argp = {
+		.options = options,
+		.parser = parse,
+		.args_doc = "[--] COMMAND [ARG...]",
+		.doc = "Run a server with its system calls aggregated by libesca.so.\v"
+		       "Without --stats esca becomes the server: same process, its signals, its "
+		       "exit status.\n\n"
+		       "Exit status: the server's own, 128+N where signal N ended it; 2 esca could "
+		       "not run it "
+		       "aggregated, 64 wrong command line, 126 the server cannot be executed, 127 "
+		       "there is no "
+		       "such program.",
+	};
+	struct options o = {0};
+	struct stats stats = {.fd = -1};
+	struct target t;
+	int ret;
+
+	argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &o);
+	target_inspect(&t, o.command[0]);
+	if (t.kind != TARGET_OK) {
+		msg_error("%s", target_sentence(&t));
+		return t.kind < TARGET_OK ? target_exit_status(&t) : ESCA_EXIT_FAILED;
+	}
+	if (o.stats) {
+		ret = output_check(o.stats);
+		if (ret) {
+			msg_perror(
+				ret,
+				"cannot write the counters to '%s', so the server was not started",
+				o.stats);
+			return ESCA_EXIT_FAILED;
+		}
+		ret = stats_open(&stats);
+		if (ret) {
+			msg_perror(ret, "cannot make shared memory for the counters");
+			return ESCA_EXIT_FAILED;
+		}
+	}
+	ret = prepare(&o, o.stats ? stats.path : NULL);
+	if (ret) {
+		ret = ESCA_EXIT_FAILED;
+	} else if (o.stats) {
+		ret = run_and_count(&o, &t, &stats);
+	} else {
+		execv(t.path, o.command);
+		ret = errno == ENOENT ? ESCA_EXIT_NOENT : ESCA_EXIT_NOEXEC;
+		msg_perror(errno, "cannot start '%s'", t.path);
+	}
+	stats_close(&stats);
+	return ret;
+}
+
+const struct cmd cmd_run = {
+	.name = "run",
+	.help = "run a server with its system calls aggregated",
+	.run = run,
+};

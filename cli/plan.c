@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/* plan.c - choose a backend for libesca.so and tell it the plan, by the environment of the server.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <esca-runtime/plan.h>
+
+#include <cli/calibrate.h>
+#include <cli/plan.h>
+#include <cli/probe.h>
+
+/* Turns of at least this many queued calls are where io_uring is used, so its enter is shared by as
+ * many. */
+#define URING_BATCH 8
+
+/* What is gained must be more than what the calibration may be off by. */
+#define URING_MARGIN 1.2
+
+static const char *const names[] = {
+	[PLAN_AUTO] = "auto",
+	[PLAN_DIRECT] = "direct",
+	[PLAN_URING] = "uring",
+};
+
+bool plan_backend_parse(enum plan_backend *b, const char *name)
+{
+	for (unsigned int i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strcmp(names[i], name)) {
+			*b = (enum plan_backend)i;
+			return true;
+		}
+	return false;
+}
+
+const char *plan_backend_name(enum plan_backend b)
+{
+	return names[b];
+}
+
+void plan_choose(struct plan_choice *choice, enum plan_backend asked)
+{
+	struct cost c;
+	double uring;
+
+	memset(choice, 0, sizeof(*choice));
+	choice->backend = PLAN_DIRECT;
+	if (asked == PLAN_DIRECT) {
+		snprintf(choice->why, sizeof(choice->why), "you asked for it");
+		return;
+	}
+	if (!probe_uring(choice->why, sizeof(choice->why))) {
+		choice->fallback = asked == PLAN_URING;
+		return;
+	}
+	if (asked == PLAN_URING) {
+		choice->backend = PLAN_URING;
+		snprintf(choice->why, sizeof(choice->why), "you asked for it");
+		return;
+	}
+	calibrate_backends(&c);
+	uring = c.uring_op + c.uring_enter / URING_BATCH;
+	if (c.uring && c.crossing > URING_MARGIN * uring)
+		choice->backend = PLAN_URING;
+	snprintf(choice->why, sizeof(choice->why),
+		 "a crossing costs %.0f ns here and an operation through io_uring %.0f ns",
+		 c.crossing, uring);
+}
+
+int plan_preload(const char *library)
+{
+	const char *users = getenv("LD_PRELOAD");
+	char *value;
+	int ret = 0;
+
+	if (strpbrk(library, " :"))
+		return -EINVAL;
+	if (!users || !*users)
+		return setenv("LD_PRELOAD", library, 1) ? -errno : 0;
+	if (asprintf(&value, "%s:%s", library, users) < 0)
+		return -ENOMEM;
+	if (setenv("LD_PRELOAD", value, 1))
+		ret = -errno;
+	free(value);
+	return ret;
+}
+
+int plan_run(enum plan_backend backend, const char *stats)
+{
+	char value[256];
+	int n = snprintf(value, sizeof(value), "abi=%d mode=run backend=%s%s%s", ESCA_PLAN_ABI,
+			 plan_backend_name(backend), stats ? " stats=" : "", stats ? stats : "");
+
+	if (n < 0 || (size_t)n >= sizeof(value))
+		return -ENAMETOOLONG;
+	return setenv(ESCA_PLAN_ENV, value, 1) ? -errno : 0;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/* stats.h - the counters that libesca.so shares with us, and their JSON. */
+#ifndef ESCA_CLI_STATS_H
+#define ESCA_CLI_STATS_H
+
+#include <stddef.h>
+
+#include <jansson.h>
+
+#include <esca-runtime/plan.h>
+
+/** struct stats - the shared area: @path is what the plan names, valid while this process lives. */
+struct stats {
+	struct esca_stats_area *area;
+	int fd;
+	char path[64];
+};
+
+/** stats_open() - a fresh area. Return: 0, or negative errno. */
+int stats_open(struct stats *s);
+void stats_close(struct stats *s);
+
+/** stats_total() - the sum over all processes; pid is their number, backend the highest one in use.
+ */
+void stats_total(const struct esca_stats_area *area, struct esca_stats_slot *total);
+
+/** stats_to_json() - "processes" and "total" as esca-run(1) documents them, or NULL without memory.
+ */
+json_t *stats_to_json(const struct esca_stats_area *area);
+
+#endif

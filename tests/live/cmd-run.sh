@@ -1,0 +1,145 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# cmd-run.sh - esca run as a command: what it refuses and with which exit status, signals, exit statuses, the counters' file.
+set -u
+dir=$(mktemp -d "${TMPDIR:-/tmp}/esca-test-run.XXXXXX")
+trap 'rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+failed=0
+
+bad()
+{
+	echo "FAIL: $*"
+	failed=1
+}
+
+# expect STATUS WORD ARG...: the command ends with STATUS, one line on standard error has WORD (none at all where WORD is empty)
+expect()
+{
+	local status=$1 word=$2 got
+	shift 2
+	timeout 20 "$ESCA" run "$@" >out 2>err
+	got=$?
+	[ "$got" = "$status" ] || bad "run $*: exit status $got, not $status: $(cat err)"
+	if [ -z "$word" ]; then
+		[ ! -s err ] || bad "run $*: says $(cat err)"
+	else
+		grep -q -- "$word" err || bad "run $*: does not say '$word': $(cat err)"
+		[ "$status" = 64 ] || [ "$(wc -l <err)" = 1 ] || bad "run $*: more than a sentence: $(cat err)"
+	fi
+}
+
+# --- command lines
+expect 64 'which server'
+expect 64 'frob' --backend frob -- /bin/true
+expect 64 'no-such' --no-such -- /bin/true
+
+# --- targets
+echo 'int main(void) { return 0; }' >s.c
+${CC:-cc} -static -o static s.c || exit 1
+cp /bin/true privileged && chmod u+s privileged
+cp /bin/true plain && chmod a-x plain
+echo 'just text' >text && chmod +x text
+printf '#!/no/such/shell\n' >script && chmod +x script
+expect 127 'no server program' ./missing
+expect 127 'PATH' no-such-server-anywhere
+expect 127 '/no/such/shell' ./script
+expect 126 'directory' /tmp
+expect 126 'permissions' ./plain
+expect 126 '#!' ./text
+expect 2 'statically' ./static
+expect 2 'setuid' ./privileged
+expect 2 'statically' --stats s.json ./static
+[ ! -e s.json ] || bad "a refused server left a counters' file"
+
+# --- the counters' file is checked before the server starts
+expect 2 'not started' --stats no/such/dir/s.json -- touch started
+expect 2 'not started' --stats /tmp -- touch started
+expect 2 'not started' --stats /proc/version -- touch started
+[ ! -e started ] || bad "the server was started though its counters cannot be written"
+
+# --- exit statuses pass through, with and without a parent
+expect 0 '' -- /bin/true
+expect 7 '' -- sh -c 'exit 7'
+expect 137 '' --stats s.json -- sh -c 'kill -9 $$'
+expect 7 '' --stats s.json -- sh -c 'exit 7'
+expect 7 '' --backend direct --stats s.json sh -c 'exit 7'
+timeout 20 "$ESCA" run -- sh -c 'kill -TERM $$' 2>/dev/null
+[ $? = 143 ] || bad "SIGTERM of the server did not come through"
+
+# --- the file is a whole JSON object with the documented counters
+for key in turns calls crossings deferred fused passed short errors spills bytes_copied processes total; do
+	grep -q "\"$key\"" s.json || bad "the counters' file has no $key"
+done
+ls s.json.* 2>/dev/null && bad "a temporary file was left"
+
+# --- without --stats esca becomes the server
+pid=$(sh -c 'echo $$; exec "$ESCA" run -- sh -c "echo \$\$"' | uniq | wc -l)
+[ "$pid" = 1 ] || bad "the server does not have esca's pid"
+
+# --- libesca.so comes first and the user's own LD_PRELOAD stays
+LD_PRELOAD=libc.so.6 "$ESCA" run -- sh -c 'echo $LD_PRELOAD' >out
+grep -q '^/.*/libesca\.so:libc\.so\.6$' out || bad "LD_PRELOAD is $(cat out)"
+"$ESCA" run -- cat /proc/self/maps | grep -q libesca.so || bad "libesca.so is not in the server"
+"$ESCA" run --backend uring -- sh -c 'echo "$ESCA_RUNTIME"' >out 2>err
+if [ -s err ]; then
+	grep -q 'backend=direct' out || bad "fell back, yet the plan is $(cat out)"
+	grep -q 'direct' err || bad "fell back without saying so: $(cat err)"
+else
+	grep -q 'backend=uring' out || bad "asked for uring, the plan is $(cat out)"
+fi
+
+# --- signals reach the server once, those of a terminal are left to it
+cat >server <<'END'
+#!/bin/sh
+n=0
+trap 'echo usr1' USR1
+trap 'echo hup' HUP
+trap 'echo term; exit 5' TERM
+echo up
+while :; do sleep 0.05; done
+END
+chmod +x server
+"$ESCA" run --stats s.json -- ./server >log 2>err &
+esca=$!
+for _ in $(seq 100); do grep -q up log && break; sleep 0.05; done
+kill -USR1 $esca
+for _ in $(seq 100); do grep -q usr1 log && break; sleep 0.05; done
+kill -HUP $esca
+for _ in $(seq 100); do grep -q hup log && break; sleep 0.05; done
+kill -TERM $esca
+wait $esca
+[ $? = 5 ] || bad "the server's status after SIGTERM did not come through"
+[ "$(tr '\n' ' ' <log)" = "up usr1 hup term " ] || bad "signals: $(tr '\n' ' ' <log)"
+
+# --- a server that goes into the background is waited for, and gets the signals
+cat >daemon <<'END'
+#!/bin/bash
+( trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.05; done ) &
+exit 0
+END
+chmod +x daemon
+rm -f s.json
+"$ESCA" run --stats s.json -- ./daemon >log 2>err &
+esca=$!
+for _ in $(seq 100); do grep -q up log && break; sleep 0.05; done
+sleep 0.3
+kill -0 $esca 2>/dev/null || bad "esca did not wait for the daemon"
+[ ! -e s.json ] || bad "the counters were written while the daemon runs"
+kill -TERM $esca
+wait $esca
+[ $? = 0 ] || bad "exit status of a daemonised server"
+[ "$(tr '\n' ' ' <log)" = "up bye " ] || bad "daemon: $(tr '\n' ' ' <log)"
+[ -s s.json ] || bad "no counters of the daemon"
+
+# --- esca killed: the server goes on
+"$ESCA" run --stats s.json -- sh -c 'echo $$ >pid; exec sleep 1000' &
+esca=$!
+for _ in $(seq 100); do [ -s pid ] && break; sleep 0.05; done
+kill -9 $esca
+wait $esca 2>/dev/null
+sleep 0.1
+kill -0 "$(cat pid)" 2>/dev/null || bad "the server died with esca"
+kill -9 "$(cat pid)"
+
+exit $failed
