@@ -11,7 +11,7 @@ PACKAGES_BUILD="gcc make libc6-dev autoconf automake libtool pkg-config libunwin
 PACKAGES_DEMO="nginx wrk"
 # What the tests run or are written with.
 # shellcheck disable=SC2034
-PACKAGES_TEST="libcmocka-dev clang clang-format libclang-rt-14-dev mandoc shellcheck codespell git xz-utils procps libcap2-bin
+PACKAGES_TEST="jq libcmocka-dev clang clang-format libclang-rt-14-dev mandoc shellcheck codespell git xz-utils procps libcap2-bin
 	iproute2 util-linux binutils file"
 
 packages_missing() # LIST... - print those that are not installed
