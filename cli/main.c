@@ -11,6 +11,7 @@
 
 /* One row a command; help lists them in this order. */
 static const struct cmd *const cmds[] = {
+	&cmd_trace,
 	&cmd_run,
 	&cmd_doctor,
 	&cmd_dump,
