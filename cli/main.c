@@ -12,6 +12,7 @@
 /* One row a command; help lists them in this order. */
 static const struct cmd *const cmds[] = {
 	&cmd_trace,
+	&cmd_advise,
 	&cmd_run,
 	&cmd_doctor,
 	&cmd_dump,

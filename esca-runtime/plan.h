@@ -39,6 +39,17 @@ struct esca_stats_slot {
 	uint64_t reserved[19];
 };
 
+/* Bounds of mode run. What is over a bound takes the plain way: flush, then the real call. */
+#define ESCA_FD_MAX	 65536	     /* descriptors beyond this number are never deferred on */
+#define ESCA_COPY_MAX	 (16 << 10)  /* bytes of one call, or of one small file, that are worth copying */
+#define ESCA_CREDIT_MAX	 (64 << 10)  /* bytes of one stream that may be answered before the kernel has them */
+#define ESCA_LOG_MAX	 4096	     /* bytes of one log write that may wait */
+#define ESCA_QUEUE_CALLS 256	     /* calls that may wait in one thread */
+#define ESCA_QUEUE_BYTES (256 << 10) /* bytes that may wait in one thread */
+#define ESCA_QUEUE_AGE	 500	     /* us that the oldest of them may have waited when the next call is made */
+#define ESCA_EXIT_MS	 5000	     /* how long exit and exec wait for peers to take what is still in the runtime */
+#define ESCA_ORPHAN_MS	 60000	     /* a closed stream whose peer takes nothing for this long is reset */
+
 struct esca_stats_area {
 	uint32_t magic;
 	uint32_t nslots;

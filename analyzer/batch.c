@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT */
+/* batch.c - play the queue of mode run on recorded calls. */
+#include "config.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <analyzer/batch.h>
+
+#define PENDING_MAX 512u
+
+/** An option of a stream: what the kernel has, and what the server wants. */
+struct option {
+	bool kernel;
+	bool want;
+	bool set;	     /* in this flush */
+	uint16_t n;	     /* how often */
+	uint8_t *outcome[8]; /* of the calls, for the flush to tell */
+};
+
+/** What waits on one descriptor. */
+struct pending {
+	uint32_t fd;
+	bool log;
+	uint32_t bytes;
+	uint32_t writes; /* calls whose bytes wait */
+	uint32_t ops;	 /* of these, what io_uring could carry without fusion */
+	uint8_t *first;	 /* outcome of the first of them */
+	struct option cork;
+	struct option nodelay;
+};
+
+struct batch {
+	struct limits lim;
+	uint32_t n;
+	uint32_t calls;
+	uint32_t bytes;
+	uint64_t oldest_ns;
+	struct pending p[PENDING_MAX];
+};
+
+const char *outcome_name(enum outcome o)
+{
+	static const char *const names[OUTCOMES] = {
+		[OUT_MADE] = "made",	 [OUT_ALONE] = "alone", [OUT_MERGED] = "merged",
+		[OUT_BODY] = "body",	 [OUT_FILE] = "file",	[OUT_JOINED] = "joined",
+		[OUT_ELIDED] = "elided", [OUT_LOG] = "log",
+	};
+
+	return o < OUTCOMES ? names[o] : "";
+}
+
+void tally_add(struct tally *to, const struct tally *from)
+{
+	uint64_t *t = (uint64_t *)to;
+	const uint64_t *f = (const uint64_t *)from;
+
+	_Static_assert(sizeof(*to) % sizeof(*t) == 0, "a tally is all counts");
+	for (size_t i = 0; i < sizeof(*to) / sizeof(*t); i++)
+		t[i] += f[i];
+}
+
+struct batch *batch_new(const struct limits *lim)
+{
+	struct batch *b = calloc(1, sizeof(*b));
+
+	if (b)
+		b->lim = *lim;
+	return b;
+}
+
+void batch_free(struct batch *b)
+{
+	free(b);
+}
+
+static struct pending *find(struct batch *b, uint32_t fd)
+{
+	for (uint32_t i = b->n; i-- > 0;)
+		if (b->p[i].fd == fd)
+			return &b->p[i];
+	return NULL;
+}
+
+static struct pending *find_or_add(struct batch *b, struct tally *t, uint32_t fd,
+				   const struct fd_state *st)
+{
+	struct pending *p = find(b, fd);
+
+	if (p)
+		return p;
+	if (b->n == PENDING_MAX)
+		batch_flush(b, t);
+	p = &b->p[b->n++];
+	memset(p, 0, sizeof(*p));
+	p->fd = fd;
+	p->cork.kernel = p->cork.want = st->corked;
+	p->nodelay.kernel = p->nodelay.want = st->nodelay;
+	return p;
+}
+
+static void flush_option(struct option *o, struct tally *t)
+{
+	unsigned int made = o->set && o->want != o->kernel;
+
+	if (!o->n)
+		return;
+	t->direct += made;
+	t->uring += made;
+	t->elided += o->n - made;
+	for (unsigned int i = 0; i < o->n && i < 8; i++)
+		*o->outcome[i] = OUT_ELIDED;
+	if (made && o->n <= 8)
+		*o->outcome[o->n - 1] = OUT_ALONE;
+}
+
+static void flush_pending(struct pending *p, struct tally *t, unsigned int *ops)
+{
+	if (p->writes && p->log) {
+		t->direct++;
+		t->uring++;
+		t->logs += p->writes - 1;
+		t->log_writes++;
+	} else if (p->writes) {
+		t->direct++;
+		(*ops)++;
+	}
+	flush_option(&p->cork, t);
+	flush_option(&p->nodelay, t);
+}
+
+void batch_flush(struct batch *b, struct tally *t)
+{
+	unsigned int ops = 0;
+	unsigned int grouped = 0;
+
+	if (!b->n)
+		return;
+	for (uint32_t i = 0; i < b->n; i++) {
+		flush_pending(&b->p[i], t, &ops);
+		grouped += b->p[i].ops;
+	}
+	t->uring_ops += ops;
+	t->uring_enters += ops > 0;
+	t->grouped_ops += grouped;
+	t->grouped_enters += grouped > 0;
+	t->flushes++;
+	b->n = 0;
+	b->calls = 0;
+	b->bytes = 0;
+}
+
+static void queue(struct batch *b, struct tally *t, const struct trace_call *c)
+{
+	if (!b->calls++)
+		b->oldest_ns = c->enter_ns;
+	t->deferred++;
+}
+
+/* In the vanilla run, would the bytes of @c have left in a packet of their own, behind others of
+ * this turn? */
+static bool own_packet(const struct fd_state *fd)
+{
+	return !fd->corked && !fd->open_packet;
+}
+
+static void take_bytes(struct batch *b, struct tally *t, struct pending *p, uint64_t bytes)
+{
+	p->bytes += (uint32_t)bytes;
+	b->bytes += (uint32_t)bytes;
+	t->copied += bytes;
+}
+
+static void defer_write(struct batch *b, struct tally *t, const struct trace_call *c,
+			const struct fd_state *fd, bool file, uint64_t bytes, uint8_t *outcome)
+{
+	struct pending *p;
+
+	/* The queue may have to be emptied first, for room or for the stream's credit. */
+	p = find(b, (uint32_t)c->args[0]);
+	if (b->bytes + bytes > b->lim.queue_bytes || (p && p->bytes + bytes > b->lim.credit_max))
+		batch_flush(b, t);
+	p = find_or_add(b, t, (uint32_t)c->args[0], fd);
+	queue(b, t, c);
+	take_bytes(b, t, p, bytes);
+	if (file) {
+		t->direct++; /* the pread */
+		t->uring++;
+		t->bodies++;
+		t->body_bytes += bytes;
+	} else {
+		p->ops++;
+	}
+	t->packets += p->writes && own_packet(fd);
+	if (p->writes)
+		t->merged++;
+	*outcome = file ? (p->writes ? OUT_BODY : OUT_FILE) : (p->writes ? OUT_MERGED : OUT_ALONE);
+	p->writes++;
+}
+
+static void defer_log(struct batch *b, struct tally *t, const struct trace_call *c, uint64_t bytes,
+		      uint8_t *outcome)
+{
+	static const struct fd_state none;
+	struct pending *p = find_or_add(b, t, (uint32_t)c->args[0], &none);
+
+	p->log = true;
+	queue(b, t, c);
+	take_bytes(b, t, p, bytes);
+	*outcome = p->writes ? OUT_LOG : OUT_ALONE;
+	p->writes++;
+}
+
+static void defer_option(struct batch *b, struct tally *t, const struct trace_call *c,
+			 struct fd_state *fd, uint8_t *outcome)
+{
+	struct pending *p = find_or_add(b, t, (uint32_t)c->args[0], fd);
+	struct option *o = c->args[2] == TCP_CORK ? &p->cork : &p->nodelay;
+
+	queue(b, t, c);
+	o->set = true;
+	o->want = c->extra != 0;
+	if (o->n < 8)
+		o->outcome[o->n] = outcome;
+	o->n++;
+	*outcome = OUT_ALONE;
+}
+
+/* The server's own view of the stream goes on, whatever waits. */
+static void update_fd(const struct trace_call *c, const struct call_row *row, struct judgement j,
+		      struct fd_state *fd)
+{
+	if (j.reason == REASON_OPTION && c->args[2] == TCP_CORK)
+		fd->corked = c->extra != 0;
+	else if (j.reason == REASON_OPTION)
+		fd->nodelay = c->extra != 0;
+	else if (row->buf == CALL_IN && row->ret == CALL_RET_SIZE && call_nargs(row) == 6)
+		fd->open_packet = c->args[3] & MSG_MORE;
+	else if (row->buf == CALL_MSG_IN)
+		fd->open_packet = c->args[2] & MSG_MORE;
+	else if (call_bytes(c, row))
+		fd->open_packet = false;
+}
+
+/* Is it true that a deferred call did what it would have been answered? */
+static bool mistaken(const struct trace_call *c, const struct call_row *row, struct judgement j)
+{
+	if (j.reason == REASON_OPTION)
+		return c->result != 0;
+	return c->result < 0 || (uint64_t)c->result != call_bytes(c, row);
+}
+
+static void barrier(struct batch *b, struct tally *t, const struct trace_call *c,
+		    struct judgement j, const struct fd_state *fd, uint8_t *outcome)
+{
+	struct pending *p = find(b, (uint32_t)c->args[0]);
+
+	/* Something too big to copy: the header that waits is sent with MSG_MORE, so they share
+	 * packets. */
+	if ((j.reason == REASON_BIG_FILE || j.reason == REASON_TOO_BIG) && p && !p->log &&
+	    p->writes) {
+		t->packets += own_packet(fd);
+		*outcome = OUT_JOINED;
+	}
+	batch_flush(b, t);
+	t->direct++;
+	t->uring++;
+}
+
+void batch_call(struct batch *b, struct tally *t, const struct trace_call *c,
+		const struct call_row *row, struct judgement j, struct fd_state *fd,
+		uint8_t *outcome)
+{
+	uint64_t bytes = call_bytes(c, row);
+
+	*outcome = OUT_MADE;
+	if (b->calls &&
+	    (c->enter_ns > b->oldest_ns + b->lim.age_ns || b->calls >= b->lim.queue_calls))
+		batch_flush(b, t);
+	switch (j.verdict) {
+	case VERDICT_DEFER:
+		t->mistakes += mistaken(c, row, j);
+		if (j.reason == REASON_LOG)
+			defer_log(b, t, c, bytes, outcome);
+		else if (j.reason == REASON_OPTION)
+			defer_option(b, t, c, fd, outcome);
+		else
+			defer_write(b, t, c, fd, j.reason == REASON_SMALL_FILE, bytes, outcome);
+		break;
+	case VERDICT_BARRIER:
+	case VERDICT_WAIT:
+		barrier(b, t, c, j, fd, outcome);
+		break;
+	default:
+		t->direct++;
+		t->uring++;
+	}
+	update_fd(c, row, j, fd);
+}
