@@ -14,6 +14,7 @@ static const struct cmd *const cmds[] = {
 	&cmd_trace,
 	&cmd_advise,
 	&cmd_run,
+	&cmd_bench,
 	&cmd_doctor,
 	&cmd_dump,
 	NULL,

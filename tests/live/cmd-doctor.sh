@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 # cmd-doctor.sh - esca doctor: text and JSON agree, a missing thing changes the exit status, nothing is left running.
 set -u
+: "${ESCA:?}"
 dir=$(mktemp -d "${TMPDIR:-/tmp}/esca-test-doctor.XXXXXX")
 trap 'rm -rf "$dir"' EXIT
 failed=0

@@ -1,7 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # cmd-run.sh - esca run as a command: what it refuses and with which exit status, signals, exit statuses, the counters' file.
+# shellcheck disable=SC2016
 set -u
+: "${ESCA:?}"
 dir=$(mktemp -d "${TMPDIR:-/tmp}/esca-test-run.XXXXXX")
 trap 'rm -rf "$dir"' EXIT
 cd "$dir" || exit 1
@@ -78,8 +80,8 @@ pid=$(sh -c 'echo $$; exec "$ESCA" run -- sh -c "echo \$\$"' | uniq | wc -l)
 [ "$pid" = 1 ] || bad "the server does not have esca's pid"
 
 # --- libesca.so comes first and the user's own LD_PRELOAD stays
-LD_PRELOAD=libm.so.6 "$ESCA" run -- sh -c 'echo $LD_PRELOAD' >out
-grep -q '^/.*/libesca\.so:libm\.so\.6$' out || bad "LD_PRELOAD is $(cat out)"
+LD_PRELOAD=libc.so.6 "$ESCA" run -- sh -c 'echo $LD_PRELOAD' >out
+grep -q '^/.*/libesca\.so:libc\.so\.6$' out || bad "LD_PRELOAD is $(cat out)"
 "$ESCA" run -- cat /proc/self/maps | grep -q libesca.so || bad "libesca.so is not in the server"
 "$ESCA" run --backend uring -- sh -c 'echo "$ESCA_RUNTIME"' >out 2>err
 if [ -s err ]; then
@@ -127,8 +129,7 @@ sleep 0.3
 kill -0 $esca 2>/dev/null || bad "esca did not wait for the daemon"
 [ ! -e s.json ] || bad "the counters were written while the daemon runs"
 kill -TERM $esca
-wait $esca
-[ $? = 0 ] || bad "exit status of a daemonised server"
+wait $esca || bad "exit status of a daemonised server"
 [ "$(tr '\n' ' ' <log)" = "up bye " ] || bad "daemon: $(tr '\n' ' ' <log)"
 [ -s s.json ] || bad "no counters of the daemon"
 
