@@ -234,7 +234,7 @@ static bool send_reply(const struct net *n, int fd, enum reply kind)
 	case PREAD_16K:
 		if (pread(n->file, body, want, 0) != (ssize_t)want)
 			return false;
-		/* fall through */
+		__attribute__((fallthrough));
 	default:
 		return writev(fd, iov, 2) == (ssize_t)(sizeof(head) + want);
 	}

@@ -33,6 +33,10 @@ while IFS= read -r f; do
 		[ "$f" = tests/check/tree.sh ] || ! grep -nE '(TODO|FIXME|XXX):' "$f" || complain "$f: an unfinished thought" ;;
 	esac
 	case $f in
+	*.[ch] | *.def | *.sh | *.map | *.[1-9])
+		grep -qwF -e "$f" -e "${f%.c}" -- Makefile.am ./*/Makemodule.am tests/*/Makemodule.am || complain "$f: in no Makemodule.am, so not in the tarball" ;;
+	esac
+	case $f in
 	*.c | *.h) grep -nE '^([^"]*[^":])?//' "$f" | grep -v '"' | sed "s|^|$f:|" | grep . && complain "$f: a comment that is not /* */" ;;
 	esac
 done <"$tmp"
