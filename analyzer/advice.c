@@ -178,6 +178,13 @@ static void sum_cpu(struct run *r)
 		if (a->cpu_ns < (double)a->total.busy_ns / 2)
 			a->cpu_ns = (double)a->total.busy_ns / 2;
 	}
+	a->cpu_share = 1;
+	if (a->cpu_source == CPU_MEASURED) {
+		double busy = (double)a->total.busy_ns - record_ns * (double)a->total.calls;
+
+		if (busy > a->cpu_ns)
+			a->cpu_share = a->cpu_ns / busy;
+	}
 }
 
 static void free_spans(struct run *r)
@@ -280,8 +287,6 @@ static void sum_loops(struct run *r)
 		snprintf(l->comm, sizeof(l->comm), "%s",
 			 timeline_comm(a->timeline, l->loop->tids[0]));
 		l->cpu_ns = (double)l->loop->total.busy_ns;
-		for (unsigned int b = 0; b < SAVINGS_BACKENDS; b++)
-			l->saved[b] = savings_of(&l->loop->total, &a->cost, b);
 		tally_add(&a->total, &l->loop->total);
 	}
 	a->counted = a->total.calls;
@@ -296,6 +301,8 @@ static void sum_loops(struct run *r)
 
 		a->saved[b].grouped = s.grouped / a->cpu_ns;
 		a->saved[b].fused = s.fused / a->cpu_ns;
+		for (uint32_t i = 0; i < a->nloops; i++)
+			a->loop[i].saved[b] = savings_of(&a->loop[i].loop->total, &a->cost, b);
 		bound(a, b);
 	}
 	if (a->cost.uring && a->cost.uring_enter > 0 &&
@@ -340,37 +347,27 @@ static void find_fusions(struct advice *a)
 {
 	const struct tally *t = &a->total;
 	const struct cost *c = &a->cost;
-	uint64_t writes = t->calls - t->direct;
-	double kib = (double)t->body_bytes / 1024 - (double)t->bodies;
+	uint64_t writes = t->merged > t->bodies ? t->merged - t->bodies : 0;
+	double kib = (double)t->body_bytes / 1024;
 
-	writes = t->calls > t->direct + t->elided + t->logs ? writes - t->elided - t->logs : 0;
-	if (t->packets || writes)
+	if (t->merged || t->packets)
 		add_finding(
 			a,
 			(struct finding){
-				.key = "one-packet",
+				.key = "one-write",
 				.title = "replies leave in one write and one packet",
-				.what = "esca run merges what one turn writes to one connection",
-				.evidence = text(
-					"%.2f packets and %.2f writes a request need not be made",
-					each(a, t->packets), each(a, writes)),
+				.what = "esca run merges what one turn writes to one connection, "
+					"and reads small files into it",
+				.evidence = text("%.2f packets, %.2f writes and %.2f sendfile "
+						 "calls a request are not made; they took %.2f us",
+						 each(a, t->packets), each(a, writes),
+						 each(a, t->bodies),
+						 (double)t->reply_ns / 1000 /
+							 (double)(a->requests ? a->requests : 1)),
 				.risk = "none that the peer can tell: same bytes, same order",
 			},
-			(double)t->packets * c->packet + (double)writes * c->crossing);
-	if (t->bodies)
-		add_finding(
-			a,
-			(struct finding){
-				.key = "small-file",
-				.title = "small files are read into the reply instead of sendfile",
-				.what = "esca run does it for pieces it may copy",
-				.evidence = text("%.2f sendfile calls a request, %.1f KiB each",
-						 each(a, t->bodies),
-						 (double)t->body_bytes / 1024 / (double)t->bodies),
-				.risk = "a file that changes in this moment is read a few us "
-					"earlier",
-			},
-			(double)t->bodies * c->sendfile - (kib > 0 ? kib * c->sendfile_kib : 0));
+			(double)t->reply_ns + (double)t->joined * c->packet -
+				(double)t->bodies * (c->crossing + c->pread) - kib * c->copy_kib);
 	if (t->elided)
 		add_finding(a,
 			    (struct finding){
@@ -382,7 +379,7 @@ static void find_fusions(struct advice *a)
 						     each(a, t->elided)),
 				    .risk = "none: the options end as the server set them",
 			    },
-			    (double)t->elided * (c->sockopt + c->crossing));
+			    (double)t->elided_ns);
 	if (t->logs)
 		add_finding(a,
 			    (struct finding){
@@ -394,7 +391,7 @@ static void find_fusions(struct advice *a)
 							     (double)t->log_writes),
 				    .risk = "a crash loses the lines of the turn it happens in",
 			    },
-			    (double)t->logs * (c->log_write + c->crossing));
+			    (double)t->logs_ns);
 	if (c->uring && t->uring_ops)
 		add_finding(
 			a,
@@ -520,7 +517,7 @@ static void find_plain(struct advice *a)
 					    "loses them",
 				    .plain = true,
 			    },
-			    s.ns * 0.98);
+			    s.ns * a->cpu_share * 0.98);
 	s = spent_in(a, is_empty_read);
 	if (each(a, s.n) >= 0.3)
 		add_finding(
@@ -551,7 +548,7 @@ static void find_plain(struct advice *a)
 					    "what re-arms",
 				    .plain = true,
 			    },
-			    s.ns);
+			    s.ns * a->cpu_share);
 }
 
 static int by_worth(const void *va, const void *vb)

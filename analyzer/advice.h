@@ -68,6 +68,7 @@ struct advice {
 	enum distrust distrust;
 	enum cpu_source cpu_source;
 	double cpu_ns;				/* of the server, while what is counted happened */
+	double cpu_share;			/* CPU time per time between waits, 0 to 1 */
 	double recorder_ns;			/* of recording, taken off cpu_ns */
 	struct tally total;			/* of all loops */
 	struct savings saved[SAVINGS_BACKENDS]; /* shares of cpu_ns */

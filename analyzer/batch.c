@@ -18,6 +18,9 @@ struct option {
 	bool want;
 	bool set;	     /* in this flush */
 	uint16_t n;	     /* how often */
+	uint64_t ns;	     /* what these calls took, */
+	uint64_t last_ns;    /* the last of them, */
+	uint64_t most_ns;    /* the longest */
 	uint8_t *outcome[8]; /* of the calls, for the flush to tell */
 };
 
@@ -26,9 +29,10 @@ struct pending {
 	uint32_t fd;
 	bool log;
 	uint32_t bytes;
-	uint32_t writes; /* calls whose bytes wait */
-	uint32_t ops;	 /* of these, what io_uring could carry without fusion */
-	uint8_t *first;	 /* outcome of the first of them */
+	uint32_t writes;  /* calls whose bytes wait */
+	uint32_t ops;	  /* of these, what io_uring could carry without fusion */
+	uint64_t ns;	  /* what these calls took, */
+	uint64_t most_ns; /* the longest */
 	struct option cork;
 	struct option nodelay;
 };
@@ -102,12 +106,13 @@ static struct pending *find_or_add(struct batch *b, struct tally *t, uint32_t fd
 	return p;
 }
 
-static void flush_option(struct option *o, struct tally *t)
+/* Return: what the calls took that are left out; *@most the longest of them. */
+static uint64_t flush_option(struct option *o, struct tally *t, uint64_t *most)
 {
 	unsigned int made = o->set && o->want != o->kernel;
 
 	if (!o->n)
-		return;
+		return 0;
 	t->direct += made;
 	t->uring += made;
 	t->elided += o->n - made;
@@ -115,21 +120,47 @@ static void flush_option(struct option *o, struct tally *t)
 		*o->outcome[i] = OUT_ELIDED;
 	if (made && o->n <= 8)
 		*o->outcome[o->n - 1] = OUT_ALONE;
+	if (!made && o->most_ns > *most)
+		*most = o->most_ns;
+	return made ? o->ns - o->last_ns : o->ns;
+}
+
+/*
+ * One write remains of all that was done to a stream. It is reckoned to take what the longest of
+ * the calls took in the recording: that is the one that really sent. The others are saved.
+ */
+static void flush_stream(struct pending *p, struct tally *t)
+{
+	uint64_t most = 0;
+	uint64_t elided = flush_option(&p->cork, t, &most);
+
+	elided += flush_option(&p->nodelay, t, &most);
+	if (!p->writes) {
+		t->elided_ns += elided;
+		return;
+	}
+	t->direct++;
+	if (most > p->most_ns) {
+		t->elided_ns += elided - most;
+		t->reply_ns += p->ns;
+	} else {
+		t->elided_ns += elided;
+		t->reply_ns += p->ns - p->most_ns;
+	}
 }
 
 static void flush_pending(struct pending *p, struct tally *t, unsigned int *ops)
 {
-	if (p->writes && p->log) {
+	if (p->log) {
 		t->direct++;
 		t->uring++;
 		t->logs += p->writes - 1;
 		t->log_writes++;
-	} else if (p->writes) {
-		t->direct++;
-		(*ops)++;
+		t->logs_ns += p->ns - p->most_ns;
+	} else {
+		flush_stream(p, t);
+		*ops += p->writes > 0;
 	}
-	flush_option(&p->cork, t);
-	flush_option(&p->nodelay, t);
 }
 
 void batch_flush(struct batch *b, struct tally *t)
@@ -167,8 +198,20 @@ static bool own_packet(const struct fd_state *fd)
 	return !fd->corked && !fd->open_packet;
 }
 
-static void take_bytes(struct batch *b, struct tally *t, struct pending *p, uint64_t bytes)
+/* What a call took, where the recording can tell: a stopped call's time is the recorder's. */
+static uint64_t took(const struct trace_call *c)
 {
+	return c->lane == TRACE_LANE_RING ? c->exit_ns - c->enter_ns : 0;
+}
+
+static void take_bytes(struct batch *b, struct tally *t, struct pending *p,
+		       const struct trace_call *c, uint64_t bytes)
+{
+	uint64_t ns = took(c);
+
+	p->ns += ns;
+	if (ns > p->most_ns)
+		p->most_ns = ns;
 	p->bytes += (uint32_t)bytes;
 	b->bytes += (uint32_t)bytes;
 	t->copied += bytes;
@@ -185,7 +228,7 @@ static void defer_write(struct batch *b, struct tally *t, const struct trace_cal
 		batch_flush(b, t);
 	p = find_or_add(b, t, (uint32_t)c->args[0], fd);
 	queue(b, t, c);
-	take_bytes(b, t, p, bytes);
+	take_bytes(b, t, p, c, bytes);
 	if (file) {
 		t->direct++; /* the pread */
 		t->uring++;
@@ -209,7 +252,7 @@ static void defer_log(struct batch *b, struct tally *t, const struct trace_call 
 
 	p->log = true;
 	queue(b, t, c);
-	take_bytes(b, t, p, bytes);
+	take_bytes(b, t, p, c, bytes);
 	*outcome = p->writes ? OUT_LOG : OUT_ALONE;
 	p->writes++;
 }
@@ -226,6 +269,10 @@ static void defer_option(struct batch *b, struct tally *t, const struct trace_ca
 	if (o->n < 8)
 		o->outcome[o->n] = outcome;
 	o->n++;
+	o->last_ns = took(c);
+	o->ns += o->last_ns;
+	if (o->last_ns > o->most_ns)
+		o->most_ns = o->last_ns;
 	*outcome = OUT_ALONE;
 }
 
@@ -263,6 +310,7 @@ static void barrier(struct batch *b, struct tally *t, const struct trace_call *c
 	if ((j.reason == REASON_BIG_FILE || j.reason == REASON_TOO_BIG) && p && !p->log &&
 	    p->writes) {
 		t->packets += own_packet(fd);
+		t->joined += own_packet(fd);
 		*outcome = OUT_JOINED;
 	}
 	batch_flush(b, t);

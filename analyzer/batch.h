@@ -38,14 +38,19 @@ struct tally {
 	uint64_t copied; /* bytes */
 	uint64_t merged;
 	uint64_t packets; /* that are not sent any more */
+	uint64_t joined;  /* of those, in front of something too big to wait */
 	uint64_t bodies;  /* small file pieces read instead of sent by sendfile */
 	uint64_t body_bytes;
 	uint64_t elided;
 	uint64_t logs; /* log writes saved */
 	uint64_t log_writes;
 	uint64_t flushes;
-	uint64_t depth;	   /* fewest crossings that the order of results allows */
-	uint64_t mistakes; /* deferred calls whose real result was short or an error */
+	uint64_t reply_ns;  /* what calls took that a merged write makes superfluous, in the
+			       recording: writes and file pieces, */
+	uint64_t elided_ns; /* options, */
+	uint64_t logs_ns;   /* log lines */
+	uint64_t depth;	    /* fewest crossings that the order of results allows */
+	uint64_t mistakes;  /* deferred calls whose real result was short or an error */
 };
 
 void tally_add(struct tally *to, const struct tally *from);

@@ -14,6 +14,7 @@
  * @packet: sending a small reply as two segments of a TCP loopback connection instead of one, without the crossing.
  * @sendfile: sendfile of 1 KiB from the page cache instead of pread of it into memory that is being sent anyway, without crossings.
  * @sendfile_kib: what copying instead of sendfile costs for each further KiB (positive: the copy loses).
+ * @pread: pread of 1 KiB from the page cache, without the crossing.
  * @sockopt: a TCP_CORK or TCP_NODELAY setsockopt, without the crossing.
  * @log_write: a 100-byte append to a regular file, without the crossing.
  */
@@ -26,6 +27,7 @@ struct cost {
 	double packet;
 	double sendfile;
 	double sendfile_kib;
+	double pread;
 	double sockopt;
 	double log_write;
 	bool uring; /* io_uring is usable on this host */

@@ -28,6 +28,7 @@ struct op {
 	uint8_t reason;
 	uint8_t request;
 	uint8_t failed;
+	uint8_t chain_end; /* nothing may be made side by side with it, whoever schedules */
 	uint32_t ns;
 };
 
@@ -443,7 +444,7 @@ static uint32_t account(struct loops *l, struct loop *loop, const struct op *ops
 			g->fd = op->fd;
 			g->stamp = l->stamp;
 		}
-		if (op->verdict == VERDICT_BARRIER || op->verdict == VERDICT_WAIT) {
+		if (op->chain_end) {
 			depth += deepest + 1;
 			deepest = 0;
 		}
@@ -452,7 +453,7 @@ static uint32_t account(struct loops *l, struct loop *loop, const struct op *ops
 		last = g;
 		if (op->verdict == VERDICT_RESULT && ++g->results > deepest)
 			deepest = g->results;
-		if (op->verdict == VERDICT_BARRIER)
+		if (op->chain_end)
 			g->results = 0;
 		if (g->p.n < SEQUENCE_MAX)
 			g->p.kind[g->p.n++] = op->kind;
@@ -544,6 +545,7 @@ static struct op *new_op(struct loops *l, struct thread *th, const struct trace_
 		.reason = (uint8_t)j.reason,
 		.request = call_is_request(c, row),
 		.failed = c->result < 0,
+		.chain_end = row->cls == CALL_BARRIER || row->cls == CALL_WAIT,
 		.ns = ns < UINT32_MAX ? (uint32_t)ns : UINT32_MAX,
 	};
 	return op;

@@ -82,9 +82,9 @@ static json_t *render_site(const struct advice_loop *l)
 {
 	if (!l->has_site)
 		return json_null();
-	return json_pack("{s:o, s:o, s:o, s:o}", "module", text(l->site.module), "function",
-			 text(l->site.function), "file", text(l->site.file), "line",
-			 count(l->site.line));
+	return json_pack("{s:o, s:o, s:o, s:o, s:o}", "module", text(l->site.module), "function",
+			 text(l->site.function), "file", text(l->site.file), "caller",
+			 text(l->site.caller), "line", count(l->site.line));
 }
 
 static json_t *render_saved(const struct advice *a, enum savings_backend b)

@@ -33,7 +33,7 @@ static void head(FILE *f, const struct advice *a)
 	if (a->lost)
 		fprintf(f,
 			"%" PRIu64 " calls were lost (%.1f %%: rings full); turns around the gaps "
-				   "look shorter than they are.\n",
+			"look shorter than they are.\n",
 			a->lost, 100 * each(a->lost, a->lost + a->calls));
 	if (a->lanes[TRACE_LANE_NET] && !a->lanes[TRACE_LANE_STOP])
 		fprintf(f, "%.1f %% of the calls were stopped to be recorded and look slow.\n",
@@ -94,6 +94,8 @@ static void place(FILE *f, const struct site *s)
 		fprintf(f, " in %s", s->function);
 	else if (*s->module)
 		fprintf(f, " in %s+%#" PRIx64, s->module, s->offset);
+	if (*s->caller)
+		fprintf(f, ", called from %s", s->caller);
 	if (*s->file)
 		fprintf(f, " (%s:%" PRIu32 ")", s->file, s->line);
 	else if (*s->function && *s->module)

@@ -16,23 +16,20 @@ struct savings savings_of(const struct tally *t, const struct cost *c, enum savi
 	double overhead =
 		n(t->deferred) * c->queue + n(t->copied - t->body_bytes) / KIB * c->copy_kib;
 	double further_kib = n(t->body_bytes) / KIB - n(t->bodies);
-	double in_kernel = n(t->elided) * c->sockopt + n(t->packets) * c->packet +
-			   n(t->logs) * c->log_write + n(t->bodies) * c->sendfile;
-	struct savings s;
+	struct savings s = {0};
 
+	s.fused = n(t->reply_ns + t->elided_ns + t->logs_ns) + n(t->joined) * c->packet -
+		  n(t->bodies) * (c->crossing + c->pread);
 	if (further_kib > 0)
-		in_kernel -= further_kib * c->sendfile_kib;
+		s.fused -= further_kib * c->copy_kib;
 	if (b == SAVINGS_URING) {
 		s.grouped = n(t->grouped_ops) * (c->crossing - c->uring_op) -
 			    n(t->grouped_enters) * c->uring_enter;
-		s.fused = (n(t->calls) - n(t->uring)) * c->crossing -
-			  n(t->uring_enters) * c->uring_enter - n(t->uring_ops) * c->uring_op;
-	} else {
-		s.grouped = 0;
-		s.fused = (n(t->calls) - n(t->direct)) * c->crossing;
+		s.fused += n(t->uring_ops) * (c->crossing - c->uring_op) -
+			   n(t->uring_enters) * c->uring_enter;
 	}
 	s.grouped -= overhead;
-	s.fused += in_kernel - overhead;
+	s.fused -= overhead;
 	return s;
 }
 

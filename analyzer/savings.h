@@ -23,6 +23,13 @@ struct savings {
 	double fused;
 };
 
+/**
+ * savings_of() - what the calls of @t save with backend @b.
+ *
+ * What the recording shows is preferred to what the profile says: of the calls that become one
+ * write, all but the longest are saved, each for what it took. The longest is the one that really
+ * sent, or one that was preempted: either way it is not counted.
+ */
 struct savings savings_of(const struct tally *t, const struct cost *c, enum savings_backend b);
 
 /** savings_crossings() - kernel entries that remain of the tally's calls with fusion. */

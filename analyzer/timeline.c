@@ -477,11 +477,13 @@ bool timeline_site(const struct timeline *t, uint32_t stack, struct site *site)
 {
 	const struct symbol *best = NULL;
 	const struct stack *st;
+	bool found = false;
 
 	if (stack == TRACE_NO_STACK || stack > t->nstacks)
 		return false;
 	st = &t->stacks[stack - 1];
-	*site = (struct site){.module = "", .function = "", .file = "", .pc = st->pc[0]};
+	*site = (struct site){
+		.module = "", .function = "", .file = "", .caller = "", .pc = st->pc[0]};
 	for (uint32_t i = 0; i < st->depth; i++) {
 		struct symbol_key key = {.pc = st->pc[i], .pid = st->pid};
 		struct symbol *s;
@@ -489,11 +491,19 @@ bool timeline_site(const struct timeline *t, uint32_t stack, struct site *site)
 		HASH_FIND(hh, t->symbols, &key, sizeof(key), s);
 		if (!s)
 			continue;
+		if (found && *s->function) {
+			site->caller = s->function;
+			break;
+		}
+		if (found)
+			continue;
 		if (!best)
 			best = s;
 		if (!in_plumbing(s->module)) {
 			best = s;
-			break;
+			found = true;
+			if (*s->function)
+				break;
 		}
 	}
 	if (best) {

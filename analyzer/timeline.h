@@ -14,7 +14,8 @@ struct site {
 	const char *module;
 	const char *function;
 	const char *file;
-	uint32_t line; /* 0: not known */
+	const char *caller; /* where the function has no name: the nearest one around it that has */
+	uint32_t line;	    /* 0: not known */
 	uint64_t pc;
 	uint64_t offset; /* of pc in the function, or in the module where no function is known */
 };

@@ -195,6 +195,31 @@ static void calibrate_log(struct cost *c)
 	c->log_write = at_least(median(v, ROUNDS) - c->crossing, 0);
 }
 
+static void calibrate_pread(struct cost *c)
+{
+	enum {
+		BATCH = 200
+	};
+	int fd = temp_file(KIB, 0);
+	double v[ROUNDS];
+	char to[KIB];
+
+	if (fd < 0)
+		return;
+	for (int r = 0; r < ROUNDS; r++) {
+		double t = cpu_ns();
+
+		for (int i = 0; i < BATCH; i++)
+			if (pread(fd, to, KIB, 0) != KIB) {
+				close(fd);
+				return;
+			}
+		v[r] = (cpu_ns() - t) / BATCH;
+	}
+	close(fd);
+	c->pread = at_least(median(v, ROUNDS) - c->crossing, 0);
+}
+
 /* --- replies over loopback connections to a peer that reads them --- */
 
 struct net {
@@ -546,6 +571,7 @@ int calibrate(struct cost *c)
 		return ret;
 	calibrate_memory(c);
 	calibrate_log(c);
+	calibrate_pread(c);
 	calibrate_net(c);
 	return 0;
 }

@@ -23,6 +23,7 @@ static const struct profile_field fields[] = {
 	 "sendfile of 1 KiB instead of pread and send"},
 	{"sendfile_kib_ns", offsetof(struct cost, sendfile_kib),
 	 "copying instead of sendfile, each KiB"},
+	{"pread_ns", offsetof(struct cost, pread), "pread of 1 KiB of a cached file"},
 	{"sockopt_ns", offsetof(struct cost, sockopt), "a TCP_CORK or TCP_NODELAY"},
 	{"log_write_ns", offsetof(struct cost, log_write), "a 100-byte line into a log"},
 };
