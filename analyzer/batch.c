@@ -28,6 +28,7 @@ struct option {
 struct pending {
 	uint32_t fd;
 	bool log;
+	bool joined; /* its bytes went out ahead of a bigger call, only options are left */
 	uint32_t bytes;
 	uint32_t writes;  /* calls whose bytes wait */
 	uint32_t ops;	  /* of these, what io_uring could carry without fusion */
@@ -136,7 +137,8 @@ static void flush_stream(struct pending *p, struct tally *t)
 
 	elided += flush_option(&p->nodelay, t, &most);
 	if (!p->writes) {
-		t->elided_ns += elided;
+		/* Where a cork ended, the kernel sent: that is still done, by the bigger call. */
+		t->elided_ns += elided - (p->joined ? most : 0);
 		return;
 	}
 	t->direct++;
@@ -300,20 +302,44 @@ static bool mistaken(const struct trace_call *c, const struct call_row *row, str
 	return c->result < 0 || (uint64_t)c->result != call_bytes(c, row);
 }
 
+/* Must what waits go first, or does the call concern one descriptor on which nothing waits? */
+static bool flushes(struct judgement j, const struct trace_call *c, const struct pending *p)
+{
+	if (j.reason == REASON_OTHER_OPTION)
+		return p;
+	return p || j.reason != REASON_CLOSE_SOCKET || c->fd_kind != TRACE_FD_TCP;
+}
+
 static void barrier(struct batch *b, struct tally *t, const struct trace_call *c,
 		    struct judgement j, const struct fd_state *fd, uint8_t *outcome)
 {
+	bool big = j.reason == REASON_BIG_FILE || j.reason == REASON_TOO_BIG;
 	struct pending *p = find(b, (uint32_t)c->args[0]);
+	struct pending kept = {0};
 
-	/* Something too big to copy: the header that waits is sent with MSG_MORE, so they share
-	 * packets. */
-	if ((j.reason == REASON_BIG_FILE || j.reason == REASON_TOO_BIG) && p && !p->log &&
-	    p->writes) {
+	/*
+	 * Something too big to copy: the header that waits is sent with MSG_MORE, so they share
+	 * packets, and the stream's options go on waiting.
+	 */
+	if (big && p && !p->log && p->writes) {
 		t->packets += own_packet(fd);
 		t->joined += own_packet(fd);
 		*outcome = OUT_JOINED;
+		kept = *p;
+		kept.writes = 0;
+		kept.ops = 0;
+		kept.ns = kept.most_ns = 0;
+		kept.joined = true;
+		memset(&p->cork, 0, sizeof(p->cork));
+		memset(&p->nodelay, 0, sizeof(p->nodelay));
 	}
-	batch_flush(b, t);
+	if (flushes(j, c, p))
+		batch_flush(b, t);
+	if (kept.cork.n || kept.nodelay.n) {
+		b->p[b->n++] = kept;
+		b->calls = 1;
+		b->oldest_ns = c->enter_ns;
+	}
 	t->direct++;
 	t->uring++;
 }
