@@ -359,11 +359,9 @@ static void find_fusions(struct advice *a)
 				.what = "esca run merges what one turn writes to one connection, "
 					"and reads small files into it",
 				.evidence = text("%.2f packets, %.2f writes and %.2f sendfile "
-						 "calls a request are not made; they took %.2f us",
+						 "calls a request are not made",
 						 each(a, t->packets), each(a, writes),
-						 each(a, t->bodies),
-						 (double)t->reply_ns / 1000 /
-							 (double)(a->requests ? a->requests : 1)),
+						 each(a, t->bodies)),
 				.risk = "none that the peer can tell: same bytes, same order",
 			},
 			(double)t->reply_ns + (double)t->joined * c->packet -

@@ -176,10 +176,17 @@ void batch_flush(struct batch *b, struct tally *t)
 		flush_pending(&b->p[i], t, &ops);
 		grouped += b->p[i].ops;
 	}
-	t->uring_ops += ops;
-	t->uring_enters += ops > 0;
-	t->grouped_ops += grouped;
-	t->grouped_enters += grouped > 0;
+	/* One write alone is a plain call with either backend. */
+	if (ops > 1) {
+		t->uring_ops += ops;
+		t->uring_enters++;
+	} else {
+		t->uring += ops;
+	}
+	if (grouped > 1) {
+		t->grouped_ops += grouped;
+		t->grouped_enters++;
+	}
 	t->flushes++;
 	b->n = 0;
 	b->calls = 0;

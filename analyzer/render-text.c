@@ -24,7 +24,7 @@ static double each(uint64_t n, uint64_t of)
 static void head(FILE *f, const struct advice *a)
 {
 	fprintf(f,
-		"Recording of %s: %.1f s%s, %" PRIu64 " calls in turns of event loops, %" PRIu64
+		"Recording of %s: %.3g s%s, %" PRIu64 " calls in turns of event loops, %" PRIu64
 		" requests\n",
 		*a->command ? a->command : "a server", a->seconds, a->loaded ? " under load" : "",
 		a->counted, a->requests);
@@ -51,7 +51,11 @@ static void headline(FILE *f, const struct advice *a)
 		fprintf(f, "%s\n\n", distrust_text(a->distrust));
 		return;
 	}
-	if (percent <= 0)
+	if (percent > -0.5 && percent < 0.5)
+		fputs("Aggregation is not worth it here: it would change the server's CPU time by "
+		      "less than half a percent.\n",
+		      f);
+	else if (percent <= 0)
 		fprintf(f,
 			"Aggregation is not worth it here: it would cost about %.1f %% more CPU "
 			"time.\n",
@@ -201,12 +205,21 @@ static int call_table(FILE *f, const struct advice *a, const struct loop *l)
 	return 0;
 }
 
+static void crossings(FILE *f, const struct advice *a, const struct tally *t, const char *unit,
+		      uint64_t per, int digits)
+{
+	fprintf(f, "  Crossings %s: now %.*f, with esca run %.*f (direct)", unit, digits,
+		each(t->calls, per), digits, each(savings_crossings(t, SAVINGS_DIRECT), per));
+	if (a->cost.uring)
+		fprintf(f, " or %.*f (uring)", digits,
+			each(savings_crossings(t, SAVINGS_URING), per));
+	fprintf(f, "; no schedule can need fewer than %.*f\n", digits, each(t->depth, per));
+}
+
 static int loop(FILE *f, const struct advice *a, const struct advice_loop *al, unsigned int number)
 {
 	const struct loop *l = al->loop;
 	const struct tally *t = &l->total;
-	uint64_t per = t->requests ? t->requests : t->turns;
-	const char *unit = t->requests ? "a request" : "a turn";
 	int err;
 
 	fprintf(f, "Loop %u: %s", number, call_row(l->nr)->name);
@@ -221,16 +234,9 @@ static int loop(FILE *f, const struct advice *a, const struct advice_loop *al, u
 		"; requests in a turn: median %u, 9 of 10 turns have at most %u%s\n",
 		t->turns, loop_degree(l, 0.5), loop_degree(l, 0.9),
 		loop_degree(l, 0.9) == DEGREES - 1 ? " or more" : "");
-	fprintf(f, "  Crossings %s: now %.2f, with esca run %.2f (direct)", unit,
-		each(t->calls, per), each(savings_crossings(t, SAVINGS_DIRECT), per));
-	if (a->cost.uring)
-		fprintf(f, " or %.2f (uring)", each(savings_crossings(t, SAVINGS_URING), per));
-	fprintf(f, "; no schedule can need fewer than %.2f\n", each(t->depth, per));
-	fprintf(f, "  Crossings a turn: now %.1f, with esca run %.1f (direct)",
-		each(t->calls, t->turns), each(savings_crossings(t, SAVINGS_DIRECT), t->turns));
-	if (a->cost.uring)
-		fprintf(f, " or %.1f (uring)", each(savings_crossings(t, SAVINGS_URING), t->turns));
-	fprintf(f, "; lower bound %.1f\n", each(t->depth, t->turns));
+	if (t->requests)
+		crossings(f, a, t, "a request", t->requests, 2);
+	crossings(f, a, t, "a turn", t->turns, 1);
 	if (!a->distrust && a->nloops > 1)
 		fprintf(f, "  Its share of the saving: %.1f %% of the server's CPU time\n",
 			100 * al->saved[a->best].fused / a->cpu_ns);
