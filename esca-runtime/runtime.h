@@ -36,6 +36,23 @@ struct esca_plan {
 	char ring[128];
 };
 
+/**
+ * struct esca_hooks - what the mode in force does around events in a process's life that libc handles; set by the mode, never NULL members.
+ */
+struct esca_hooks {
+	void (*barrier)(void);	/* the libc call that follows may block or be seen by others: nothing may wait */
+	bool (*pending)(void);	/* would barrier() have anything to do? */
+	void (*finish)(void);	/* this process image, or this process, may end in the call that follows */
+	void (*vfork)(void);	/* a child that shares our memory comes next */
+	void (*child)(void);	/* we are a fork child that pthread_atfork(3) handlers are not run in */
+	void (*confined)(void); /* a seccomp filter comes next */
+	void (*unlimited)(void); /* resource limits have changed */
+	void (*forget)(int fd); /* libc is about to use or close @fd by itself, unseen */
+	/* syscall(2) of libc: make the call and set *@ret, or return false and let libc make it. */
+	bool (*call)(long *ret, long nr, const long *args);
+};
+extern struct esca_hooks esca_hooks;
+
 /** record_start(), run_start() - put the mode's handlers in place; on failure they leave the plain ones and return negative errno. */
 int record_start(const struct esca_plan *plan);
 int run_start(const struct esca_plan *plan);

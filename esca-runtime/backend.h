@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* backend.h - policy | mechanism: how the data operations of one flush reach the kernel. */
+#ifndef ESCA_RUNTIME_BACKEND_H
+#define ESCA_RUNTIME_BACKEND_H
+
+#include <esca-runtime/run.h>
+
+/**
+ * struct backend - one way into the kernel. All have the same contract: operations are executed in
+ * order, each exactly once, none sleeps, none raises SIGPIPE, and result is what sendmsg(2) would
+ * have returned. No two operations of one send() are on the same descriptor.
+ */
+struct backend {
+	const char *name;
+	unsigned int id; /* as in struct esca_stats_slot */
+	/** probe() - can it work in this process? Return: 0 or negative errno. */
+	int (*probe)(void);
+	void (*send)(struct queue *q, struct send *v, unsigned int n);
+	/** detach() - the thread that uses @q ends. */
+	void (*detach)(struct queue *q);
+	/** child() - @q was inherited by a fork child: forget, touch nothing of the parent's. */
+	void (*child)(struct queue *q);
+};
+
+extern const struct backend backend_direct;
+extern const struct backend backend_uring;
+
+/** The one in force. */
+extern const struct backend *backend;
+
+/** backend_send_one() - one operation by a plain call. */
+long backend_send_one(const struct send *s);
+
+#endif

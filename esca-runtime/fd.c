@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT */
+/* fd.c - what each descriptor is, learned from the calls that made and changed it, or asked once.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#include <esca-runtime/run.h>
+
+struct fd_entry fd_table[ESCA_FD_MAX];
+unsigned int fd_high;
+bool fd_size_limited;
+
+static void note_high(const struct fd_entry *e)
+{
+	unsigned int fd = (unsigned int)(e - fd_table);
+
+	if (fd > __atomic_load_n(&fd_high, __ATOMIC_RELAXED))
+		__atomic_store_n(&fd_high, fd, __ATOMIC_RELAXED);
+}
+
+/* Nothing that waits may outlive the descriptor it was for, whoever closed it without our seeing.
+ */
+static void fd_clear(struct fd_entry *e)
+{
+	if (unlikely(e->op || e->log_pending || e->spill))
+		queue_drop(e);
+	memset(e, 0, sizeof(*e));
+	e->cork = e->cork_want = e->nodelay = e->nodelay_want = OPT_UNKNOWN;
+}
+
+struct fd_entry *fd_born(long fd)
+{
+	struct fd_entry *e = fd_get(fd);
+
+	if (e) {
+		fd_clear(e);
+		note_high(e);
+	}
+	return e;
+}
+
+void fd_gone(struct fd_entry *e)
+{
+	fd_clear(e);
+}
+
+static int sockopt(int fd, int level, int name)
+{
+	int val = 0;
+	socklen_t len = sizeof(val);
+	long ret = kernel(SYS_getsockopt, fd, level, name, (long)&val, (long)&len);
+
+	return raw_is_error(ret) ? -1 : val;
+}
+
+static void probe_socket(struct fd_entry *e, int fd)
+{
+	int domain = sockopt(fd, SOL_SOCKET, SO_DOMAIN);
+	struct sockaddr_storage peer;
+	socklen_t len = sizeof(peer);
+
+	e->cls = FD_OTHER;
+	if (sockopt(fd, SOL_SOCKET, SO_TYPE) != SOCK_STREAM)
+		return;
+	if (domain == AF_UNIX)
+		e->flags |= FD_UNIX;
+	else if ((domain != AF_INET && domain != AF_INET6) ||
+		 sockopt(fd, SOL_SOCKET, SO_PROTOCOL) != IPPROTO_TCP)
+		return;
+	if (!(e->flags & FD_UNIX) && e->cork == OPT_UNKNOWN) {
+		e->cork = e->cork_want = sockopt(fd, IPPROTO_TCP, TCP_CORK) != 0;
+		e->nodelay = e->nodelay_want = sockopt(fd, IPPROTO_TCP, TCP_NODELAY) != 0;
+	}
+	if (sockopt(fd, SOL_SOCKET, SO_ACCEPTCONN) == 1) {
+		e->cls = FD_LISTEN;
+		return;
+	}
+	e->cls = FD_SOCKET;
+	if (kernel(SYS_getpeername, fd, (long)&peer, (long)&len, 0, 0) == 0)
+		e->cls = FD_STREAM;
+}
+
+void fd_probe(struct fd_entry *e, int fd)
+{
+	struct stat st;
+	long fl;
+
+	if (e->cls != FD_UNKNOWN && e->cls != FD_SOCKET)
+		return;
+	note_high(e);
+	if (e->cls == FD_SOCKET) {
+		uint8_t flags = e->flags;
+
+		probe_socket(e, fd);
+		e->flags |= flags;
+		return;
+	}
+	e->cork = e->cork_want = e->nodelay = e->nodelay_want = OPT_UNKNOWN;
+	if (raw_is_error(kernel(SYS_fstat, fd, (long)&st, 0, 0, 0)))
+		return;
+	fl = kernel(SYS_fcntl, fd, F_GETFL, 0, 0, 0);
+	if (raw_is_error(fl))
+		return;
+	if (fl & O_NONBLOCK)
+		e->flags |= FD_NONBLOCK;
+	if (S_ISSOCK(st.st_mode)) {
+		probe_socket(e, fd);
+	} else if (S_ISREG(st.st_mode)) {
+		e->cls = FD_REG;
+		if ((fl & O_APPEND) && (fl & O_ACCMODE) != O_RDONLY && !(fl & (O_SYNC | O_DSYNC)))
+			e->cls = FD_LOG;
+		fd_learn_stat(e, &st);
+	} else {
+		e->cls = FD_OTHER;
+	}
+}
+
+void fd_learn_stat(struct fd_entry *e, const struct stat *st)
+{
+	if (!S_ISREG(st->st_mode))
+		return;
+	e->dev = st->st_dev;
+	e->ino = st->st_ino;
+	e->flags |= FD_INODE;
+}
+
+void fd_accepted(struct fd_entry *l, long fd, bool nonblock)
+{
+	struct fd_entry *e = fd_born(fd);
+
+	if (!e || !l || l->cls != FD_LISTEN)
+		return;
+	/* A socket inherits the options of its listener. */
+	e->cls = FD_STREAM;
+	e->flags = (l->flags & FD_UNIX) | (nonblock ? FD_NONBLOCK : 0);
+	e->cork = e->cork_want = l->cork;
+	e->nodelay = e->nodelay_want = l->nodelay;
+	if (!l->credit)
+		l->credit = fd_credit(e, (int)fd);
+	e->credit = l->credit;
+}
+
+void fd_opened(long fd, int flags)
+{
+	struct fd_entry *e = fd_born(fd);
+
+	/* Whether a file that can be written is a log is asked when it is written. A plain one is
+	 * known by its first fstat(). */
+	if (e && (flags & (O_PATH | O_DIRECTORY)))
+		e->cls = FD_OTHER;
+}
+
+uint32_t fd_credit(struct fd_entry *e, int fd)
+{
+	int size;
+
+	if (likely(e->credit))
+		return e->credit;
+	size = sockopt(fd, SOL_SOCKET, SO_SNDBUF);
+	if (size < 2)
+		size = 2;
+	/* The kernel counts its own overhead in the buffer: about half of it is payload. */
+	e->credit = (uint32_t)size / 2;
+	if (e->credit > ESCA_CREDIT_MAX)
+		e->credit = ESCA_CREDIT_MAX;
+	return e->credit;
+}
+
+void fd_foreign(struct fd_entry *e)
+{
+	struct queue *q = __atomic_load_n(&e->owner, __ATOMIC_ACQUIRE);
+
+	if (!q || q == self.q || e->cls == FD_EPOLL)
+		return;
+	if ((e->flags & FD_SHARED) && !e->op && !e->log_pending)
+		return;
+	queue_lock(q);
+	if (e->op || e->log_pending)
+		queue_flush_locked(q, NULL);
+	__atomic_fetch_or(&e->flags, FD_SHARED, __ATOMIC_RELAXED);
+	queue_unlock(q);
+}
+
+void fd_child(void)
+{
+	unsigned int fd;
+
+	for (fd = 0; fd <= fd_high; fd++) {
+		struct fd_entry *e = &fd_table[fd];
+
+		e->op = NULL;
+		e->spill = NULL;
+		e->log_pending = 0;
+		e->owner = NULL;
+		if (e->flags & FD_ZOMBIE) {
+			raw_syscall(SYS_close, fd, 0, 0, 0, 0, 0);
+			fd_clear(e);
+			continue;
+		}
+		e->err = 0;
+		e->flags &= (uint8_t)~FD_TAGGED;
+		if (e->cls == FD_STREAM || e->cls == FD_EPOLL || e->cls == FD_SOCKET)
+			e->flags |= FD_NODEFER;
+	}
+}
+
+void fd_limit(void)
+{
+	struct rlimit lim;
+
+	fd_size_limited =
+		raw_is_error(raw_syscall(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, (long)&lim, 0, 0)) ||
+		lim.rlim_cur != RLIM_INFINITY;
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/* handlers.h - what the handlers of mode run have in common: how each begins, and when it flushes.
+ */
+#ifndef ESCA_RUNTIME_HANDLERS_H
+#define ESCA_RUNTIME_HANDLERS_H
+
+#include <errno.h>
+
+#include <esca-runtime/run.h>
+
+#define HANDLER(name) long name(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
+#define CALL	      nr, a0, a1, a2, a3, a4, a5
+
+HANDLER(run_accept);
+HANDLER(run_ask);
+HANDLER(run_barrier);
+HANDLER(run_close);
+HANDLER(run_close_range);
+HANDLER(run_connect);
+HANDLER(run_dup);
+HANDLER(run_epoll_create);
+HANDLER(run_epoll_ctl);
+HANDLER(run_fcntl);
+HANDLER(run_getsockopt);
+HANDLER(run_ioctl);
+HANDLER(run_lseek);
+HANDLER(run_make);
+HANDLER(run_newfstatat);
+HANDLER(run_openat);
+HANDLER(run_out);
+HANDLER(run_pair);
+HANDLER(run_read);
+HANDLER(run_recvmmsg);
+HANDLER(run_sendfile);
+HANDLER(run_sendmsg);
+HANDLER(run_sendto);
+HANDLER(run_setsockopt);
+HANDLER(run_shutdown);
+HANDLER(run_socket);
+HANDLER(run_sync);
+HANDLER(run_write);
+HANDLER(run_writev);
+
+/* Every handler begins here; true: the call goes straight to the kernel. */
+static inline bool aside(void)
+{
+	self.n[C_CALLS]++;
+	return unlikely(self.bypass) && bypassed();
+}
+
+/* The entry of a descriptor the server names; other threads' queues know of it then. NULL: not one
+ * we keep account of. */
+static inline struct fd_entry *touch(long fd)
+{
+	struct fd_entry *e = fd_get(fd);
+
+	if (e && e->owner != self.q && unlikely(e->owner != NULL))
+		fd_foreign(e);
+	return e;
+}
+
+#define ZOMBIE(e) (unlikely((e) && ((e)->flags & FD_ZOMBIE)))
+
+/* Flush if something waits for this descriptor. */
+static inline void flush_of(struct fd_entry *e)
+{
+	if (e && (e->op || e->log_pending))
+		flush();
+}
+
+/** stream_ready() - may calls on this stream wait? Its thread must be in a turn of the loop that
+ * hears of it. */
+static inline bool stream_ready(struct fd_entry *e, long fd)
+{
+	const struct fd_entry *ep;
+
+	if (!self.q || !self.q->in_turn || life_over)
+		return false;
+	if (unlikely(e->cls == FD_UNKNOWN || e->cls == FD_SOCKET))
+		fd_probe(e, (int)fd);
+	if (e->cls != FD_STREAM || !(e->flags & FD_NONBLOCK) ||
+	    (e->flags & (FD_NODEFER | FD_SHARED)) || !e->reg_ep)
+		return false;
+	if (e->reg_events & (EPOLLONESHOT | EPOLLEXCLUSIVE))
+		return false;
+	ep = fd_get(e->reg_ep - 1);
+	return ep->gen == e->reg_gen && ep->owner == self.q &&
+	       !(ep->flags & (FD_NODEFER | FD_SHARED | FD_TAGCLASH));
+}
+
+/** quiet() - does reading from @e neither sleep nor show what waits? */
+bool quiet(struct fd_entry *e, long fd);
+
+static inline void flush_unless_quiet(struct fd_entry *e, long fd)
+{
+	if (!self.q || !self.q->n)
+		return;
+	if (quiet(e, fd))
+		flush_old();
+	else
+		flush();
+}
+
+#endif

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * late-error.c - a queued operation failed after it was answered with success: the server is told
+ * at its next call.
+ *
+ * To the server this is a write that the kernel took and a connection that failed just after it.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/syscall.h>
+
+#include <esca-runtime/run.h>
+
+void late_error(struct fd_entry *e, int fd, int err)
+{
+	struct epoll_event ev;
+
+	self.n[C_ERRORS]++;
+	e->err = (uint16_t)err;
+	e->flags |= FD_NODEFER;
+	/*
+	 * Our send consumed the error, but the hang-up stays. A level-triggered server hears of
+	 * that anyway; an edge-triggered one may have had its edge before it wrote, so registering
+	 * again makes the kernel look and report once more.
+	 */
+	if (e->reg_ep && (e->reg_events & EPOLLET)) {
+		ev.events = e->reg_events;
+		ev.data.u64 = e->reg_data;
+		kernel(SYS_epoll_ctl, e->reg_ep - 1, EPOLL_CTL_MOD, fd, (long)&ev, 0);
+	}
+}
+
+int late_error_take(struct fd_entry *e)
+{
+	int err = e->err;
+
+	e->err = 0;
+	return err;
+}
+
+long late_error_on_write(struct fd_entry *e, bool nosignal)
+{
+	int err = late_error_take(e);
+
+	if (err == EPIPE && !nosignal)
+		kernel(SYS_tgkill, raw_syscall(SYS_getpid, 0, 0, 0, 0, 0, 0),
+		       raw_syscall(SYS_gettid, 0, 0, 0, 0, 0, 0), SIGPIPE, 0, 0);
+	return -err;
+}

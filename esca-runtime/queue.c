@@ -1,0 +1,531 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * queue.c - each thread's queue: what the server was told is done and the kernel has not heard of
+ * yet.
+ *
+ * The lock is taken by the owner around every change and by another thread only to flush. While a
+ * thread holds a lock it has BYPASS_BUSY set, so that calls of a signal handler on it go straight
+ * to the kernel and never into a half-made queue.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include <esca-runtime/backend.h>
+#include <esca-runtime/run.h>
+
+__thread struct thread self;
+uint64_t queue_age_ticks = (uint64_t)ESCA_QUEUE_AGE * 2000;
+
+static struct queue *all; /* every queue ever made; never freed */
+static uint32_t all_lock;
+
+static void spin(uint32_t *lock)
+{
+	unsigned int tries = 0;
+
+	while (__atomic_exchange_n(lock, 1, __ATOMIC_ACQUIRE)) {
+		while (__atomic_load_n(lock, __ATOMIC_RELAXED)) {
+			if (++tries & 63)
+				__builtin_ia32_pause();
+			else
+				raw_syscall(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
+		}
+	}
+}
+
+void queue_lock(struct queue *q)
+{
+	self.bypass |= BYPASS_BUSY;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (unlikely(__atomic_exchange_n(&q->lock, 1, __ATOMIC_ACQUIRE)))
+		spin(&q->lock);
+}
+
+void queue_unlock(struct queue *q)
+{
+	__atomic_store_n(&q->lock, 0, __ATOMIC_RELEASE);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	self.bypass &= (uint8_t)~BYPASS_BUSY;
+}
+
+static void reset(struct queue *q)
+{
+	q->n = 0;
+	q->nops = q->nsegs = q->nruns = q->nunix = 0;
+	q->used = q->log_used = q->operations = 0;
+	q->list.prev = q->list.next = &q->list;
+}
+
+struct queue *queue_get(void)
+{
+	struct queue *q;
+	long map;
+
+	if (self.q || (self.bypass & BYPASS_GONE))
+		return self.q;
+	spin(&all_lock);
+	for (q = all; q && q->in_use; q = q->all_next)
+		;
+	if (q)
+		q->in_use = true;
+	__atomic_store_n(&all_lock, 0, __ATOMIC_RELEASE);
+	if (!q) {
+		map = raw_syscall(SYS_mmap, 0, sizeof(*q), PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		if (raw_is_error(map))
+			return NULL;
+		q = (struct queue *)map;
+		q->in_use = true;
+		reset(q);
+		spin(&all_lock);
+		q->all_next = all;
+		__atomic_store_n(&all, q, __ATOMIC_RELEASE);
+		__atomic_store_n(&all_lock, 0, __ATOMIC_RELEASE);
+	}
+	q->in_turn = false;
+	self.q = q;
+	life_thread();
+	return q;
+}
+
+void queue_leave(void)
+{
+	struct queue *q = self.q;
+
+	if (!q)
+		return;
+	queue_flush(q);
+	backend->detach(q);
+	q->in_turn = false;
+	self.q = NULL;
+	__atomic_store_n(&q->in_use, false, __ATOMIC_RELEASE);
+}
+
+void queue_child(void)
+{
+	struct queue *q;
+
+	for (q = all; q; q = q->all_next) {
+		backend->child(q);
+		reset(q);
+		q->lock = 0;
+		q->in_turn = false;
+		q->in_use = q == self.q;
+	}
+	all_lock = 0;
+	self.bypass &= (uint8_t)~BYPASS_BUSY;
+}
+
+void queue_flush_all(void)
+{
+	struct queue *q;
+
+	for (q = __atomic_load_n(&all, __ATOMIC_ACQUIRE); q; q = q->all_next)
+		if (__atomic_load_n(&q->n, __ATOMIC_RELAXED))
+			queue_flush(q);
+}
+
+void queue_flush(struct queue *q)
+{
+	queue_lock(q);
+	queue_flush_locked(q, NULL);
+	queue_unlock(q);
+}
+
+/* --- the flush --- */
+
+/* A regular file takes all or has a reason not to; what is left of a line that was cut short is
+ * offered once more. */
+static unsigned int flush_logs(struct queue *q)
+{
+	unsigned int i, made = 0;
+
+	for (i = 0; i < q->nruns; i++) {
+		struct log_run *run = &q->runs[i];
+		const char *p = q->log + run->off;
+		size_t left = run->len;
+		long ret = -EBADF;
+
+		if (!run->e)
+			continue;
+		run->e->log_pending = 0;
+		while (left) {
+			ret = kernel(SYS_write, run->fd, (long)p, (long)left, 0, 0);
+			made++;
+			if (ret <= 0)
+				break;
+			if ((size_t)ret < left)
+				self.n[C_SHORT]++;
+			p += ret;
+			left -= (size_t)ret;
+		}
+		if (raw_is_error(ret))
+			late_error(run->e, run->fd, (int)-ret);
+	}
+	q->nruns = 0;
+	q->log_used = 0;
+	return made;
+}
+
+static unsigned int collect(struct queue *q, struct op *more)
+{
+	unsigned int n = 0, niov = 0;
+	struct op *op;
+
+	for (op = q->list.next; op != &q->list; op = op->next) {
+		struct send *s = &q->sends[n];
+		unsigned int seg;
+
+		if (!op->nseg)
+			continue;
+		s->fd = op->fd;
+		s->flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+		if (op->more || op == more)
+			s->flags |= MSG_MORE;
+		s->iov = &q->iov[niov];
+		s->niov = op->nseg;
+		s->len = op->bytes;
+		for (seg = op->first; seg != SEG_NONE; seg = q->segs[seg].next) {
+			q->iov[niov].iov_base = q->arena + q->segs[seg].off;
+			q->iov[niov++].iov_len = q->segs[seg].len;
+		}
+		n++;
+	}
+	return n;
+}
+
+static void settle(struct queue *q, struct op *op, const struct send *s)
+{
+	struct fd_entry *e = op->e;
+
+	if (likely(s->result == (long)s->len))
+		return;
+	if (s->result >= 0 || s->result == -EAGAIN || s->result == -EINTR ||
+	    s->result == -ENOBUFS || s->result == -ENOMEM) {
+		size_t done = s->result > 0 ? (size_t)s->result : 0;
+
+		self.n[C_SHORT]++;
+		spill_add(e, op->fd, s->iov, s->niov, done);
+		return;
+	}
+	late_error(e, op->fd, (int)-s->result);
+}
+
+static struct op *op_new(struct queue *q, struct fd_entry *e, int fd)
+{
+	struct op *op = &q->ops[q->nops++];
+
+	op->e = e;
+	op->fd = fd;
+	op->bytes = 0;
+	op->nseg = 0;
+	op->first = op->last = SEG_NONE;
+	op->more = false;
+	op->next = &q->list;
+	op->prev = q->list.prev;
+	op->prev->next = op;
+	q->list.prev = op;
+	e->op = op;
+	__atomic_store_n(&e->owner, q, __ATOMIC_RELEASE);
+	if (e->flags & FD_UNIX)
+		q->nunix++;
+	return op;
+}
+
+void queue_flush_locked(struct queue *q, struct op *more)
+{
+	unsigned int n, i = 0, made;
+	struct fd_entry *keep = more ? more->e : NULL;
+	int keep_fd = more ? more->fd : -1;
+	struct op *op;
+
+	if (!q->n)
+		return;
+	/* Lines first: none of the responses of this flush may be seen before its line (semantics:
+	 * F11). */
+	made = flush_logs(q);
+	n = collect(q, more);
+	if (n)
+		backend->send(q, q->sends, n);
+	made += n + q->operations;
+	for (op = q->list.next; op != &q->list; op = op->next) {
+		op->e->op = NULL;
+		if (op->nseg)
+			settle(q, op, &q->sends[i++]);
+		if (op->e != keep && fuse_opts_dirty(op->e)) {
+			fuse_apply_opts(op->e, op->fd);
+			made++;
+		}
+	}
+	if (keep && fuse_opts_dirty(keep))
+		q->n--;
+	else
+		keep = NULL;
+	if (q->n > made)
+		self.n[C_FUSED] += q->n - made;
+	reset(q);
+	if (keep) {
+		op_new(q, keep, keep_fd);
+		q->n = 1;
+	}
+}
+
+/* --- filling it --- */
+
+/* Make room for a call of @len payload bytes; e->op may be gone afterwards. */
+static void make_room(struct queue *q, size_t len)
+{
+	if (!q->n)
+		q->t0 = tsc();
+	else if (unlikely(q->n >= ESCA_QUEUE_CALLS || q->nops >= ESCA_QUEUE_CALLS - 1 ||
+			  q->nsegs >= QUEUE_SEGS - 1 || q->used + len > ESCA_QUEUE_BYTES ||
+			  tsc() - q->t0 > queue_age_ticks)) {
+		queue_flush_locked(q, NULL);
+		q->t0 = tsc();
+	}
+}
+
+/* The op of @e at the end of the list, where its new constituent belongs; NULL: it cannot be
+ * queued. */
+static struct op *op_at_end(struct queue *q, struct fd_entry *e, int fd, size_t len)
+{
+	struct op *op;
+
+	if (unlikely(e->flags & (FD_SHARED | FD_NODEFER)))
+		return NULL;
+	if (e->op && e->owner != q)
+		return NULL;
+	make_room(q, len);
+	/* An AF_UNIX peer sees each write at once, in order with those to others: never move one
+	 * past another. */
+	if (e->op && e->op != q->list.prev && (e->flags & FD_UNIX))
+		queue_flush_locked(q, NULL);
+	if (e->op && e->op->nseg >= QUEUE_OPSEGS)
+		queue_flush_locked(q, NULL);
+	if (unlikely(e->spill || e->err))
+		return NULL;
+	op = e->op;
+	if (!op)
+		return op_new(q, e, fd);
+	if (op != q->list.prev) {
+		op->prev->next = op->next;
+		op->next->prev = op->prev;
+		op->next = &q->list;
+		op->prev = q->list.prev;
+		op->prev->next = op;
+		q->list.prev = op;
+	}
+	return op;
+}
+
+static void op_drop_if_empty(struct queue *q, struct op *op)
+{
+	struct fd_entry *e = op->e;
+
+	if (op->nseg || fuse_opts_dirty(e) || op != q->list.prev || op != &q->ops[q->nops - 1])
+		return;
+	op->prev->next = op->next;
+	op->next->prev = op->prev;
+	q->nops--;
+	if (e->flags & FD_UNIX)
+		q->nunix--;
+	e->op = NULL;
+}
+
+/* @len bytes at the end of the arena belong to @op now. */
+static void op_extend(struct queue *q, struct op *op, size_t len)
+{
+	struct seg *last = op->last != SEG_NONE ? &q->segs[op->last] : NULL;
+
+	if (last && last->off + last->len == q->used) {
+		last->len += (uint32_t)len;
+	} else {
+		uint16_t i = q->nsegs++;
+
+		q->segs[i].off = q->used;
+		q->segs[i].len = (uint32_t)len;
+		q->segs[i].next = SEG_NONE;
+		if (last)
+			last->next = i;
+		else
+			op->first = i;
+		op->last = i;
+		op->nseg++;
+	}
+	op->bytes += (uint32_t)len;
+	q->used += (uint32_t)len;
+	q->n++;
+	self.n[C_DEFERRED]++;
+	self.n[C_COPIED] += len;
+}
+
+static bool in_credit(struct fd_entry *e, int fd, size_t len)
+{
+	return (e->op ? e->op->bytes : 0) + len <= fd_credit(e, fd);
+}
+
+long queue_send(struct fd_entry *e, int fd, const struct iovec *iov, unsigned int n, size_t len,
+		int flags)
+{
+	struct queue *q = self.q;
+	long ret = NOT_QUEUED;
+	struct op *op;
+	char *to;
+	unsigned int i;
+
+	queue_lock(q);
+	if (!in_credit(e, fd, len))
+		goto out;
+	op = op_at_end(q, e, fd, len);
+	if (!op)
+		goto out;
+	to = q->arena + q->used;
+	for (i = 0; i < n; i++) {
+		memcpy(to, iov[i].iov_base, iov[i].iov_len);
+		to += iov[i].iov_len;
+	}
+	op_extend(q, op, len);
+	op->more = flags & MSG_MORE;
+	ret = (long)len;
+out:
+	queue_unlock(q);
+	return ret;
+}
+
+long queue_file(struct fd_entry *e, int fd, int in, off_t *off, size_t count)
+{
+	struct queue *q = self.q;
+	long ret = NOT_QUEUED, got;
+	struct op *op;
+
+	queue_lock(q);
+	if (!in_credit(e, fd, count))
+		goto out;
+	op = op_at_end(q, e, fd, count);
+	if (!op)
+		goto out;
+	got = kernel(SYS_pread64, in, (long)(q->arena + q->used), (long)count, (long)*off, 0);
+	if (got <= 0) {
+		op_drop_if_empty(q, op);
+		goto out;
+	}
+	op_extend(q, op, (size_t)got);
+	q->operations++;
+	op->more = false;
+	*off += got;
+	ret = got;
+out:
+	queue_unlock(q);
+	return ret;
+}
+
+long queue_opt(struct fd_entry *e, int fd, int name, int value)
+{
+	struct queue *q = self.q;
+	long ret = NOT_QUEUED;
+	struct op *op;
+
+	queue_lock(q);
+	op = op_at_end(q, e, fd, 0);
+	if (!op)
+		goto out;
+	ret = 0;
+	q->n++;
+	self.n[C_DEFERRED]++;
+	if (name == TCP_NODELAY)
+		e->nodelay_want = (uint8_t)value;
+	else
+		e->cork_want = (uint8_t)value;
+	if (!value && name == TCP_CORK)
+		op->more = false;
+out:
+	queue_unlock(q);
+	return ret;
+}
+
+long queue_log(struct fd_entry *e, int fd, const struct iovec *iov, unsigned int n, size_t len)
+{
+	struct queue *q = self.q;
+	struct log_run *run;
+	long ret = NOT_QUEUED;
+	unsigned int i;
+
+	queue_lock(q);
+	/* A line may overtake what waits on a TCP stream, since networks take their time; not what
+	 * waits on a local one. */
+	if (q->nunix)
+		goto out;
+	make_room(q, 0);
+	if (q->log_used + len > LOG_BYTES || q->nruns >= LOG_RUNS) {
+		queue_flush_locked(q, NULL);
+		q->t0 = tsc();
+	}
+	if (e->err || (e->flags & (FD_SHARED | FD_NODEFER)))
+		goto out;
+	run = q->nruns ? &q->runs[q->nruns - 1] : NULL;
+	if (!run || run->e != e) {
+		run = &q->runs[q->nruns++];
+		run->e = e;
+		run->fd = fd;
+		run->off = q->log_used;
+		run->len = 0;
+	}
+	for (i = 0; i < n; i++) {
+		memcpy(q->log + q->log_used, iov[i].iov_base, iov[i].iov_len);
+		q->log_used += (uint32_t)iov[i].iov_len;
+	}
+	run->len += (uint32_t)len;
+	e->log_pending = 1;
+	__atomic_store_n(&e->owner, q, __ATOMIC_RELEASE);
+	q->n++;
+	self.n[C_DEFERRED]++;
+	self.n[C_COPIED] += len;
+	ret = (long)len;
+out:
+	queue_unlock(q);
+	return ret;
+}
+
+bool queue_has_log(struct queue *q, const struct fd_entry *e)
+{
+	unsigned int i;
+
+	if (!q || !q->nruns)
+		return false;
+	if (!e || !(e->flags & FD_INODE))
+		return true;
+	for (i = 0; i < q->nruns; i++) {
+		const struct fd_entry *log = q->runs[i].e;
+
+		if (log && (!(log->flags & FD_INODE) || (log->dev == e->dev && log->ino == e->ino)))
+			return true;
+	}
+	return false;
+}
+
+void queue_drop(struct fd_entry *e)
+{
+	struct queue *q = e->owner;
+	unsigned int i;
+
+	if (!q || (self.bypass & BYPASS_BUSY))
+		return;
+	queue_lock(q);
+	self.n[C_ERRORS]++;
+	spill_discard(e);
+	if (e->op) {
+		e->op->prev->next = e->op->next;
+		e->op->next->prev = e->op->prev;
+		e->op = NULL;
+	}
+	for (i = 0; i < q->nruns; i++)
+		if (q->runs[i].e == e)
+			q->runs[i].e = NULL;
+	queue_unlock(q);
+}

@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: MIT */
+/* run-data.c - mode run: calls that move bytes. */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#include <esca-runtime/handlers.h>
+
+/* --- out --- */
+
+/* The real call on a stream, after all that waits. What waits for the stream itself shares the
+ * packet with it. */
+static long stream_real(struct fd_entry *e, long fd, size_t len, bool nosignal, long nr, long a0,
+			long a1, long a2, long a3, long a4, long a5)
+{
+	struct queue *q = self.q;
+	bool more = false;
+	long ret;
+
+	if (q && q->n) {
+		more = len && e->op && e->op->nseg && !(e->flags & FD_UNIX);
+		queue_lock(q);
+		queue_flush_locked(q, more ? e->op : NULL);
+		queue_unlock(q);
+		if (unlikely(e->spill))
+			return -EAGAIN;
+		if (unlikely(e->err))
+			return late_error_on_write(e, nosignal);
+	}
+	ret = pass(CALL);
+	if (more && ret <= 0)
+		fuse_push(e, (int)fd);
+	return ret;
+}
+
+/* A stream that something went wrong with: true if *@ret answers the call. */
+static bool stream_ill(struct fd_entry *e, long fd, bool nosignal, long *ret)
+{
+	if (e->spill && !spill_drain(e, (int)fd)) {
+		self.n[C_PASSED]++;
+		*ret = -EAGAIN;
+		return true;
+	}
+	if (e->err) {
+		*ret = late_error_on_write(e, nosignal);
+		return true;
+	}
+	return false;
+}
+
+/* The sum of a vector if it may be copied: 0 if not. */
+static size_t iov_small(const struct iovec *iov, unsigned long n)
+{
+	size_t len = 0;
+	unsigned long i;
+
+	if (!n || n > IOV_MAX)
+		return 0;
+	for (i = 0; i < n; i++) {
+		if (iov[i].iov_len > ESCA_COPY_MAX)
+			return 0;
+		len += iov[i].iov_len;
+		if (len > ESCA_COPY_MAX)
+			return 0;
+	}
+	return len;
+}
+
+#define SEND_FLAGS (MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE)
+
+static long out(struct fd_entry *e, long fd, const struct iovec *iov, unsigned long n, int flags,
+		bool sock, long nr, long a0, long a1, long a2, long a3, long a4, long a5)
+{
+	bool nosignal = flags & MSG_NOSIGNAL;
+	size_t len;
+	long ret;
+
+	if (unlikely(e->spill || e->err) && stream_ill(e, fd, nosignal, &ret))
+		return ret;
+	if (stream_ready(e, fd)) {
+		len = flags & ~SEND_FLAGS ? 0 : iov_small(iov, n);
+		if (len) {
+			ret = queue_send(e, (int)fd, iov, (unsigned int)n, len, flags);
+			if (likely(ret != NOT_QUEUED))
+				return ret;
+			if (unlikely(e->spill || e->err) && stream_ill(e, fd, nosignal, &ret))
+				return ret;
+		}
+		return stream_real(e, fd, 1, nosignal, CALL);
+	}
+	if (e->cls == FD_LOG && !sock && fd > 2 && self.q && self.q->in_turn && !life_over &&
+	    !fd_size_limited && !(e->flags & (FD_NODEFER | FD_SHARED))) {
+		len = iov_small(iov, n);
+		if (len && len <= ESCA_LOG_MAX) {
+			ret = queue_log(e, (int)fd, iov, (unsigned int)n, len);
+			if (likely(ret != NOT_QUEUED))
+				return ret;
+		}
+	}
+	flush();
+	if (unlikely(e->spill))
+		return -EAGAIN;
+	if (unlikely(e->err))
+		return late_error_on_write(e, nosignal);
+	return pass(CALL);
+}
+
+HANDLER(run_write)
+{
+	struct iovec iov = {(void *)a1, (size_t)a2};
+	struct fd_entry *e;
+
+	if (aside())
+		return raw_syscall(CALL);
+	e = touch(a0);
+	if (ZOMBIE(e))
+		return -EBADF;
+	if (e)
+		return out(e, a0, &iov, 1, 0, false, CALL);
+	flush();
+	return pass(CALL);
+}
+
+HANDLER(run_writev)
+{
+	struct fd_entry *e;
+
+	if (aside())
+		return raw_syscall(CALL);
+	e = touch(a0);
+	if (ZOMBIE(e))
+		return -EBADF;
+	if (e)
+		return out(e, a0, (const struct iovec *)a1, (unsigned int)a2, 0, false, CALL);
+	flush();
+	return pass(CALL);
+}
+
+HANDLER(run_sendto)
+{
+	struct iovec iov = {(void *)a1, (size_t)a2};
+	struct fd_entry *e;
+
+	if (aside())
+		return raw_syscall(CALL);
+	e = touch(a0);
+	if (ZOMBIE(e))
+		return -EBADF;
+	if (e)
+		return out(e, a0, &iov, a4 ? 0 : 1, (int)a3, true, CALL);
+	flush();
+	return pass(CALL);
+}
+
+/* Descriptors that leave in a message have another holder from now on. */
+static void rights_out(const struct msghdr *msg)
+{
+	struct cmsghdr *c;
+
+	for (c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR((struct msghdr *)msg, c)) {
+		size_t n, i;
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS ||
+		    c->cmsg_len < CMSG_LEN(0))
+			continue;
+		n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		for (i = 0; i < n; i++) {
+			struct fd_entry *e;
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
+			e = touch(fd);
+			if (!e)
+				continue;
+			if (e->spill)
+				spill_settle(e, fd);
+			e->flags |= FD_NODEFER;
+		}
+	}
+}
+
+static void rights_in(struct msghdr *msg)
+{
+	struct cmsghdr *c;
+
+	if (!msg->msg_control || !msg->msg_controllen)
+		return;
+	for (c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+		size_t n, i;
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS ||
+		    c->cmsg_len < CMSG_LEN(0))
+			continue;
+		n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		for (i = 0; i < n; i++) {
+			struct fd_entry *e;
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
+			e = fd_born(fd);
+			if (e)
+				e->flags |= FD_NODEFER;
+		}
+	}
+}
+
+HANDLER(run_sendmsg)
+{
+	const struct msghdr *msg = (const struct msghdr *)a1;
+	struct fd_entry *e;
+
+	if (aside())
+		return raw_syscall(CALL);
+	e = touch(a0);
+	if (ZOMBIE(e))
+		return -EBADF;
+	if (msg && msg->msg_control && msg->msg_controllen) {
+		flush();
+		rights_out(msg);
+		if (e && e->spill)
+			return -EAGAIN;
+		return pass(CALL);
+	}
+	if (e && msg)
+		return out(e, a0, msg->msg_iov, msg->msg_name ? 0 : msg->msg_iovlen, (int)a2, true,
+			   CALL);
+	flush();
+	return pass(CALL);
+}
+
+static bool log_in_the_way(struct fd_entry *e, long fd)
+{
+	if (likely(!self.q || !self.q->nruns))
+		return false;
+	if (e && !(e->flags & FD_INODE))
+		fd_probe(e, (int)fd);
+	return queue_has_log(self.q, e);
+}
+
+HANDLER(run_sendfile)
+{
+	struct fd_entry *e, *in;
+	off_t *off = (off_t *)a2;
+	long ret;
+
+	if (aside())
+		return raw_syscall(CALL);
+	e = touch(a0);
+	in = touch(a1);
+	if (ZOMBIE(e) || ZOMBIE(in))
+		return -EBADF;
+	if (log_in_the_way(in, a1))
+		flush();
+	if (!e) {
+		flush();
+		return pass(CALL);
+	}
+	if (unlikely(e->spill || e->err) && stream_ill(e, a0, false, &ret))
+		return ret;
+	if (stream_ready(e, a0)) {
+		if (off && *off >= 0 && a3 > 0 && (size_t)a3 <= ESCA_COPY_MAX && in) {
+			if (!(in->flags & FD_INODE))
+				fd_probe(in, (int)a1);
+			if (in->flags & FD_INODE) {
+				ret = queue_file(e, (int)a0, (int)a1, off, (size_t)a3);
+				if (likely(ret != NOT_QUEUED))
+					return ret;
+				if (unlikely(e->spill || e->err) && stream_ill(e, a0, false, &ret))
+					return ret;
+			}
+		}
+		return stream_real(e, a0, 1, false, CALL);
+	}
+	flush();
+	if (unlikely(e->spill))
+		return -EAGAIN;
+	return pass(CALL);
+}
+
+/* Other calls that put bytes out: never before those that wait, or that the peer has not taken. */
+HANDLER(run_out)
+{
+	long fd = nr == SYS_splice ? a2 : nr == SYS_tee ? a1 : a0;
+	struct fd_entry *e;
+	long ret;
+
+	if (aside())
+		return raw_syscall(CALL);
+	e = touch(fd);
+	if (fd != a0)
+		touch(a0);
+	flush();
+	if (ZOMBIE(e))
+		return -EBADF;
+	if (e && unlikely(e->spill || e->err) && stream_ill(e, fd, false, &ret))
+		return ret;
+	return pass(CALL);
+}
+
+/* --- in --- */
+
+/* Reading from it neither sleeps nor shows what waits. */
+bool quiet(struct fd_entry *e, long fd)
+{
+	if (!e)
+		return false;
+	if (e->cls == FD_UNKNOWN)
+		fd_probe(e, (int)fd);
+	switch (e->cls) {
+	case FD_STREAM:
+	case FD_SOCKET:
+	case FD_LISTEN:
+		return e->flags & FD_NONBLOCK;
+	case FD_REG:
+	case FD_LOG:
+		return !queue_has_log(self.q, e);
+	default:
+		return false;
+	}
+}
+
+HANDLER(run_read)
+{
+	struct fd_entry *e;
+	long ret;
+
+	if (aside())
+		return raw_syscall(CALL);
+	e = touch(a0);
+	if (ZOMBIE(e))
+		return -EBADF;
+	flush_unless_quiet(e, a0);
+	ret = pass(CALL);
+	if (e && unlikely(e->err) && ret <= 0 && e->cls == FD_STREAM)
+		return -late_error_take(e);
+	if (nr == SYS_recvmsg && ret >= 0)
+		rights_in((struct msghdr *)a1);
+	return ret;
+}
+
+HANDLER(run_recvmmsg)
+{
+	struct mmsghdr *vec = (struct mmsghdr *)a1;
+	struct fd_entry *e;
+	long ret, i;
+
+	if (aside())
+		return raw_syscall(CALL);
+	e = touch(a0);
+	if (ZOMBIE(e))
+		return -EBADF;
+	flush();
+	ret = pass(CALL);
+	for (i = 0; i < ret; i++)
+		rights_in(&vec[i].msg_hdr);
+	return ret;
+}
+
+HANDLER(run_newfstatat)
+{
+	struct stat *st = (struct stat *)a2;
+	struct fd_entry *e = NULL;
+	struct fd_entry file;
+	bool by_fd;
+	long ret;
+
+	if (aside())
+		return raw_syscall(CALL);
+	by_fd = ((int)a3 & AT_EMPTY_PATH) && a1 && !*(const char *)a1;
+	if (by_fd) {
+		e = touch(a0);
+		if (ZOMBIE(e))
+			return -EBADF;
+	}
+	flush_old();
+	ret = pass(CALL);
+	if (ret)
+		return ret;
+	if (unlikely(self.q && self.q->nruns)) {
+		memset(&file, 0, sizeof(file));
+		fd_learn_stat(&file, st);
+		if ((file.flags & FD_INODE) && queue_has_log(self.q, &file)) {
+			flush();
+			ret = pass(CALL);
+		}
+	}
+	if (e && !ret)
+		fd_learn_stat(e, st);
+	return ret;
+}
+
+HANDLER(run_lseek)
+{
+	struct fd_entry *e;
+
+	if (aside())
+		return raw_syscall(CALL);
+	e = touch(a0);
+	if (ZOMBIE(e))
+		return -EBADF;
+	if (log_in_the_way(e, a0))
+		flush();
+	return pass(CALL);
+}
+
+/* A file that is synced or cut is a journal, not a log: its writes are real from now on. */
+HANDLER(run_sync)
+{
+	struct fd_entry *e;
+
+	if (aside())
+		return raw_syscall(CALL);
+	e = touch(a0);
+	if (ZOMBIE(e))
+		return -EBADF;
+	flush();
+	if (e)
+		e->flags |= FD_NODEFER;
+	if (e && e->err)
+		return -late_error_take(e);
+	return pass(CALL);
+}

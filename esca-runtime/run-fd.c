@@ -1,0 +1,510 @@
+/* SPDX-License-Identifier: MIT */
+/* run-fd.c - mode run: calls that make, change, ask about and end descriptors. */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <linux/sockios.h>
+
+#include <esca-runtime/handlers.h>
+
+/* A call that makes a descriptor and found none free: give those that we keep for dying streams a
+ * chance, and try once more. */
+static long make(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
+{
+	long ret = pass(CALL);
+
+	if (unlikely(ret == -EMFILE || ret == -ENFILE)) {
+		flush();
+		if (spill_total) {
+			spill_finish_all(0);
+			ret = pass(CALL);
+		}
+	}
+	return ret;
+}
+
+HANDLER(run_accept)
+{
+	struct fd_entry *e;
+	long ret;
+
+	if (aside())
+		return raw_syscall(CALL);
+	e = touch(a0);
+	if (ZOMBIE(e))
+		return -EBADF;
+	flush_unless_quiet(e, a0);
+	ret = make(CALL);
+	if (ret >= 0) {
+		if (e && (e->cls == FD_UNKNOWN || e->cls == FD_SOCKET))
+			fd_probe(e, (int)a0);
+		fd_accepted(e, ret, nr == SYS_accept4 && (a3 & SOCK_NONBLOCK));
+	}
+	return ret;
+}
+
+HANDLER(run_openat)
+{
+	int flags = (int)a2;
+	long ret;
+
+	if (aside())
+		return raw_syscall(CALL);
+	/* Opening a FIFO may sleep; truncating a log shows. */
+	if (self.q && self.q->n) {
+		if ((flags & O_NONBLOCK) && !(flags & O_TRUNC))
+			flush_old();
+		else
+			flush();
+	}
+	ret = make(CALL);
+	if (ret >= 0)
+		fd_opened(ret, flags);
+	return ret;
+}
+
+/* --- what descriptors are --- */
+
+HANDLER(run_close)
+{
+	struct fd_entry *e;
+	long ret;
+
+	if (aside())
+		return raw_syscall(CALL);
+	e = touch(a0);
+	if (ZOMBIE(e))
+		return -EBADF;
+	if (!e) {
+		flush();
+		return pass(CALL);
+	}
+	/* Closing what is neither a file nor a TCP stream may be seen at once by somebody. */
+	if (e->op || e->log_pending || e->cls == FD_OTHER || e->cls == FD_EPOLL ||
+	    e->cls == FD_LISTEN || (e->flags & FD_UNIX) ||
+	    (e->cls == FD_UNKNOWN && !(e->flags & FD_INODE)))
+		flush();
+	else
+		flush_old();
+	if (unlikely(e->spill)) {
+		ret = spill_close(e, (int)a0);
+		if (ret != NOT_QUEUED)
+			return ret;
+	}
+	/* Before the call: after it the number may be another thread's. */
+	fd_gone(e);
+	return pass(CALL);
+}
+
+HANDLER(run_close_range)
+{
+	unsigned int first = (unsigned int)a0, last = (unsigned int)a1, fd;
+
+	if (aside())
+		return raw_syscall(CALL);
+	flush();
+	if (first <= last && !((unsigned int)a2 & ~2u)) {
+		for (fd = first; fd <= last && fd <= fd_high; fd++) {
+			struct fd_entry *e = touch(fd);
+
+			if (e->spill)
+				spill_settle(e, (int)fd);
+			fd_gone(e);
+		}
+	}
+	return pass(CALL);
+}
+
+HANDLER(run_socket)
+{
+	struct fd_entry *e;
+	long ret;
+
+	if (aside())
+		return raw_syscall(CALL);
+	flush_old();
+	ret = make(CALL);
+	if (ret < 0)
+		return ret;
+	e = fd_born(ret);
+	if (!e)
+		return ret;
+	e->cls = FD_OTHER;
+	if ((a1 & 0xf) == SOCK_STREAM && (a0 == AF_UNIX || a0 == AF_INET || a0 == AF_INET6))
+		e->cls = FD_SOCKET;
+	if (a1 & SOCK_NONBLOCK)
+		e->flags |= FD_NONBLOCK;
+	if (a0 == AF_UNIX)
+		e->flags |= FD_UNIX;
+	e->cork = e->cork_want = e->nodelay = e->nodelay_want = 0;
+	return ret;
+}
+
+/* pipe, pipe2, socketpair: two descriptors that are never deferred on. */
+HANDLER(run_pair)
+{
+	const int *fds = (const int *)(nr == SYS_socketpair ? a3 : a0);
+	long ret;
+	int i;
+
+	if (aside())
+		return raw_syscall(CALL);
+	flush_old();
+	ret = make(CALL);
+	for (i = 0; !ret && i < 2; i++) {
+		struct fd_entry *e = fd_born(fds[i]);
+
+		if (e)
+			e->cls = nr == SYS_socketpair ? FD_UNKNOWN : FD_OTHER;
+	}
+	return ret;
+}
+
+HANDLER(run_make)
+{
+	struct fd_entry *e;
+	long ret;
+
+	if (aside())
+		return raw_syscall(CALL);
+	flush_old();
+	ret = make(CALL);
+	e = ret >= 0 ? fd_born(ret) : NULL;
+	if (e)
+		e->cls = FD_OTHER;
+	return ret;
+}
+
+HANDLER(run_epoll_create)
+{
+	static uint32_t gen;
+	struct fd_entry *e;
+	long ret;
+
+	if (aside())
+		return raw_syscall(CALL);
+	flush_old();
+	ret = make(CALL);
+	e = ret >= 0 ? fd_born(ret) : NULL;
+	if (e) {
+		e->cls = FD_EPOLL;
+		e->gen = __atomic_add_fetch(&gen, 1, __ATOMIC_RELAXED);
+	}
+	return ret;
+}
+
+/* @from has a second name now; what is written through either must stay in order, so neither waits
+ * any more. */
+static void dupped(struct fd_entry *from, long from_fd, long to)
+{
+	struct fd_entry *e = fd_born(to);
+
+	if (e) {
+		e->flags |= FD_NODEFER;
+		if (!from || from->cls == FD_OTHER || from->cls == FD_EPOLL)
+			e->cls = FD_OTHER;
+	}
+	if (from)
+		from->flags |= FD_NODEFER;
+}
+
+static void before_dup(struct fd_entry *e, long fd)
+{
+	flush();
+	if (e && e->spill)
+		spill_settle(e, (int)fd);
+}
+
+HANDLER(run_dup)
+{
+	struct fd_entry *e, *to = NULL;
+	long ret;
+
+	if (aside())
+		return raw_syscall(CALL);
+	e = touch(a0);
+	if (ZOMBIE(e))
+		return -EBADF;
+	before_dup(e, a0);
+	if (nr != SYS_dup && a0 != a1) {
+		to = touch(a1);
+		if (to && to->spill)
+			spill_settle(to, (int)a1);
+	}
+	ret = nr == SYS_dup ? make(CALL) : pass(CALL);
+	if (ret >= 0 && ret != a0)
+		dupped(e, a0, ret);
+	return ret;
+}
+
+/* O_NONBLOCK was set or cleared. */
+static void set_nonblock(struct fd_entry *e, long fd, bool on)
+{
+	if (!on && e->spill)
+		spill_settle(e, (int)fd);
+	if (on)
+		e->flags |= FD_NONBLOCK;
+	else
+		e->flags &= (uint8_t)~FD_NONBLOCK;
+}
+
+HANDLER(run_fcntl)
+{
+	struct fd_entry *e;
+	long ret;
+
+	if (aside())
+		return raw_syscall(CALL);
+	e = touch(a0);
+	if (ZOMBIE(e))
+		return -EBADF;
+	switch ((int)a1) {
+	case F_GETFD:
+	case F_SETFD:
+	case F_GETFL:
+		flush_old();
+		return pass(CALL);
+	case F_SETFL:
+		flush_of(e);
+		ret = pass(CALL);
+		if (!ret && e && e->cls != FD_UNKNOWN) {
+			set_nonblock(e, a0, a2 & O_NONBLOCK);
+			if (e->cls == FD_LOG || e->cls == FD_REG)
+				e->cls = FD_UNKNOWN;
+		}
+		return ret;
+	case F_DUPFD:
+	case F_DUPFD_CLOEXEC:
+		before_dup(e, a0);
+		ret = make(CALL);
+		if (ret >= 0)
+			dupped(e, a0, ret);
+		return ret;
+	default:
+		flush();
+		return pass(CALL);
+	}
+}
+
+HANDLER(run_ioctl)
+{
+	struct fd_entry *e;
+	long ret;
+
+	if (aside())
+		return raw_syscall(CALL);
+	e = touch(a0);
+	if (ZOMBIE(e))
+		return -EBADF;
+	switch ((unsigned int)a1) {
+	case FIONBIO:
+		flush_of(e);
+		ret = pass(CALL);
+		if (!ret && e && e->cls != FD_UNKNOWN && a2)
+			set_nonblock(e, a0, *(const int *)a2);
+		return ret;
+	case FIOCLEX:
+	case FIONCLEX:
+	case FIONREAD:
+		flush_of(e);
+		return pass(CALL);
+	case SIOCOUTQ:
+	case SIOCOUTQNSD:
+		flush();
+		ret = pass(CALL);
+		if (!ret && e && e->spill)
+			*(int *)a2 += (int)spill_bytes(e);
+		return ret;
+	default:
+		flush();
+		return pass(CALL);
+	}
+}
+
+/* --- sockets --- */
+
+HANDLER(run_connect)
+{
+	struct fd_entry *e;
+
+	if (aside())
+		return raw_syscall(CALL);
+	e = touch(a0);
+	if (ZOMBIE(e))
+		return -EBADF;
+	if (e && (e->flags & FD_NONBLOCK) && !(e->flags & FD_UNIX))
+		flush_old();
+	else
+		flush();
+	return pass(CALL);
+}
+
+HANDLER(run_shutdown)
+{
+	struct fd_entry *e;
+
+	if (aside())
+		return raw_syscall(CALL);
+	e = touch(a0);
+	if (ZOMBIE(e))
+		return -EBADF;
+	flush();
+	if (e) {
+		e->flags |= FD_NODEFER;
+		if (e->spill && !spill_drain(e, (int)a0))
+			return spill_shutdown(e, (int)a0, (int)a1);
+		if (e->err)
+			return -late_error_take(e);
+	}
+	return pass(CALL);
+}
+
+/* Options of a listener go to what it accepts. */
+static void learn_opt(struct fd_entry *e, int level, int name, int value, bool whole)
+{
+	if (level == IPPROTO_TCP && name == TCP_CORK) {
+		e->cork = e->cork_want = whole ? !!value : OPT_UNKNOWN;
+	} else if (level == IPPROTO_TCP && name == TCP_NODELAY) {
+		e->nodelay = e->nodelay_want = whole ? !!value : OPT_UNKNOWN;
+	} else if (level == SOL_SOCKET && (name == SO_SNDBUF || name == SO_SNDBUFFORCE)) {
+		e->credit = 0;
+	} else if ((level == IPPROTO_TCP && (name == TCP_ULP || name == TCP_REPAIR)) ||
+		   level == SOL_TLS) {
+		e->flags |= FD_NODEFER;
+	}
+}
+
+HANDLER(run_setsockopt)
+{
+	bool whole = (int)a4 == sizeof(int) && a3;
+	struct fd_entry *e;
+	int value = 0;
+	long ret;
+
+	if (aside())
+		return raw_syscall(CALL);
+	e = touch(a0);
+	if (ZOMBIE(e))
+		return -EBADF;
+	if (!e) {
+		flush();
+		return pass(CALL);
+	}
+	if (whole)
+		value = *(const int *)a3;
+	if (a1 == IPPROTO_TCP && (a2 == TCP_CORK || a2 == TCP_NODELAY) && whole &&
+	    (value == 0 || value == 1) && !e->spill && !e->err && stream_ready(e, a0) &&
+	    !(e->flags & FD_UNIX) && (a2 == TCP_CORK ? e->cork : e->nodelay) != OPT_UNKNOWN) {
+		ret = queue_opt(e, (int)a0, (int)a2, value);
+		if (likely(ret != NOT_QUEUED))
+			return ret;
+	}
+	flush_of(e);
+	ret = pass(CALL);
+	if (!ret)
+		learn_opt(e, (int)a1, (int)a2, value, whole);
+	return ret;
+}
+
+HANDLER(run_getsockopt)
+{
+	struct fd_entry *e;
+	long ret;
+
+	if (aside())
+		return raw_syscall(CALL);
+	e = touch(a0);
+	if (ZOMBIE(e))
+		return -EBADF;
+	flush_of(e);
+	ret = pass(CALL);
+	if (e && unlikely(e->err) && !ret && a1 == SOL_SOCKET && a2 == SO_ERROR &&
+	    *(socklen_t *)a4 == sizeof(int)) {
+		int err = late_error_take(e);
+
+		if (!*(int *)a3)
+			*(int *)a3 = err;
+	}
+	return ret;
+}
+
+/* A question about a descriptor that nothing waiting changes the answer of. */
+HANDLER(run_ask)
+{
+	struct fd_entry *e;
+
+	if (aside())
+		return raw_syscall(CALL);
+	e = touch(a0);
+	if (ZOMBIE(e))
+		return -EBADF;
+	flush_of(e);
+	return pass(CALL);
+}
+
+HANDLER(run_barrier)
+{
+	struct fd_entry *e;
+
+	if (aside())
+		return raw_syscall(CALL);
+	e = touch(a0);
+	if (ZOMBIE(e))
+		return -EBADF;
+	flush();
+	return pass(CALL);
+}
+
+/* --- epoll --- */
+
+HANDLER(run_epoll_ctl)
+{
+	const struct epoll_event *ev = (const struct epoll_event *)a3;
+	struct fd_entry *e, *ep;
+	long ret;
+
+	if (aside())
+		return raw_syscall(CALL);
+	ep = fd_get(a0);
+	e = touch(a2);
+	if (ZOMBIE(e))
+		return -EBADF;
+	flush_old();
+	if (!e || !ep)
+		return pass(CALL);
+	if (a1 == EPOLL_CTL_DEL || (e->reg_ep && e->reg_ep != a0 + 1))
+		flush_of(e);
+	if (a1 != EPOLL_CTL_DEL && ev && ev->data.u64 >> 32 == SPILL_TAG)
+		ep->flags |= FD_TAGCLASH;
+	if (unlikely(e->spill)) {
+		ret = spill_ctl(e, (int)a0, (int)a1, (int)a2, ev);
+		if (ret != NOT_QUEUED)
+			return ret;
+	}
+	ret = pass(CALL);
+	if (ret)
+		return ret;
+	if (ep->cls == FD_UNKNOWN)
+		ep->cls = FD_EPOLL;
+	if (a1 == EPOLL_CTL_DEL) {
+		if (e->reg_ep == a0 + 1)
+			e->reg_ep = 0;
+		return ret;
+	}
+	/* In two instances at once: whose events a spill would steal is not clear. */
+	if (e->reg_ep && (e->reg_ep != a0 + 1 || e->reg_gen != ep->gen)) {
+		e->flags |= FD_NODEFER;
+		return ret;
+	}
+	e->reg_ep = (int32_t)a0 + 1;
+	e->reg_gen = ep->gen;
+	e->reg_events = ev->events;
+	e->reg_data = ev->data.u64;
+	return ret;
+}

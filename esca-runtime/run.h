@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: MIT */
+/* run.h - what the files of mode run share: what is known of each descriptor, each thread's queue,
+ * and how they are locked. */
+#ifndef ESCA_RUNTIME_RUN_H
+#define ESCA_RUNTIME_RUN_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include <esca-runtime/plan.h>
+#include <esca-runtime/raw-syscall.h>
+#include <esca-runtime/runtime.h>
+
+#define likely(x)   __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+/* --- counters (stats.c) --- */
+
+/** In the order of struct esca_stats_slot. */
+enum count {
+	C_TURNS,
+	C_CALLS,
+	C_CROSSINGS,
+	C_DEFERRED,
+	C_FUSED,
+	C_PASSED,
+	C_SHORT,
+	C_ERRORS,
+	C_SPILLS,
+	C_COPIED,
+	C_MAX,
+};
+
+/** stats_open() - map the area at @path; "" or any failure: count nowhere. stats_claim() takes a
+ * slot, once a process. */
+void stats_open(const char *path);
+void stats_claim(unsigned int backend);
+/** stats_publish() - add this thread's counters to the slot. */
+void stats_publish(void);
+
+/* --- threads --- */
+
+struct queue;
+
+enum bypass {
+	BYPASS_BUSY = 1,  /* the runtime is at work on this thread: we are in a signal handler that
+			     interrupted it */
+	BYPASS_VFORK = 2, /* a vfork child may be running in our memory */
+	BYPASS_GONE = 4,  /* the thread is ending */
+};
+
+struct thread {
+	struct queue *q; /* NULL until the first wait that returns an event */
+	volatile uint8_t bypass;
+	pid_t vfork_pid; /* who we are when no vfork child runs */
+	uint64_t n[C_MAX];
+};
+
+extern __thread struct thread self;
+
+/** bypassed() - must this call go straight to the kernel, for a reason in self.bypass? */
+bool bypassed(void);
+
+/* --- descriptors (fd.c) --- */
+
+enum fd_class {
+	FD_UNKNOWN, /* to be probed */
+	FD_STREAM,  /* TCP or AF_UNIX stream, connected */
+	FD_SOCKET,  /* stream socket not known to be connected */
+	FD_LISTEN,
+	FD_EPOLL,
+	FD_REG, /* regular file */
+	FD_LOG, /* regular file, O_APPEND and writable, not O_SYNC */
+	FD_OTHER,
+};
+
+enum fd_flag {
+	FD_NONBLOCK = 1,
+	FD_UNIX = 2,
+	FD_NODEFER = 4,	   /* something was done to it that deferral is not proven safe with */
+	FD_SHARED = 8,	   /* two threads use it */
+	FD_ZOMBIE = 16,	   /* closed by the server, kept open until its spill is drained */
+	FD_INODE = 32,	   /* dev and ino are known */
+	FD_TAGGED = 64,	   /* the kernel's epoll registration is ours (spill.c), not the server's */
+	FD_TAGCLASH = 128, /* epoll instance with server data that looks like our tags */
+};
+
+#define OPT_UNKNOWN 2
+
+/**
+ * struct fd_entry - one descriptor. All zero: unknown. Written by the thread that uses the
+ * descriptor; op, spill, err and log_pending under the lock of owner's queue.
+ */
+struct fd_entry {
+	uint8_t cls;
+	uint8_t flags;
+	uint8_t log_pending;		 /* lines of it wait in owner's queue */
+	uint8_t cork, nodelay;		 /* what the kernel has: 0, 1, OPT_UNKNOWN */
+	uint8_t cork_want, nodelay_want; /* what the server set; applied at the flush */
+	uint16_t err;			 /* errno owed to the server, 0 if none */
+	uint32_t credit;		 /* bytes that may be answered ahead; 0: not fetched yet */
+	uint32_t gen;	     /* FD_EPOLL: distinguishes instances that had the same number */
+	struct queue *owner; /* thread that queued on it; FD_EPOLL: thread that waits on it */
+	struct op *op;	     /* what waits in owner's queue */
+	struct spill *spill; /* what the kernel did not take */
+	int32_t reg_ep;	     /* epoll instance it is registered in, plus 1; 0: none */
+	uint32_t reg_gen;
+	uint32_t reg_events;
+	uint64_t reg_data;
+	uint64_t dev, ino;
+};
+
+extern struct fd_entry fd_table[ESCA_FD_MAX];
+
+static inline struct fd_entry *fd_get(long fd)
+{
+	return (unsigned int)fd < ESCA_FD_MAX ? &fd_table[(unsigned int)fd] : NULL;
+}
+
+/** fd_born() - @fd was just created: forget what its number was. Return: its entry, NULL beyond the
+ * table. */
+struct fd_entry *fd_born(long fd);
+/** fd_gone() - @fd is about to be closed (nothing of it is queued). */
+void fd_gone(struct fd_entry *e);
+/** fd_probe() - ask the kernel what @fd is, if that is not known. */
+void fd_probe(struct fd_entry *e, int fd);
+/** fd_learn_stat() - what an fstat() of it told. */
+void fd_learn_stat(struct fd_entry *e, const struct stat *st);
+/** fd_accepted() - @fd came out of the listener @l. */
+void fd_accepted(struct fd_entry *l, long fd, bool nonblock);
+/** fd_opened() - @fd came out of open with @flags. */
+void fd_opened(long fd, int flags);
+/** fd_credit() - how many bytes may be answered ahead on stream @e. */
+uint32_t fd_credit(struct fd_entry *e, int fd);
+/** fd_foreign() - @e belongs to another thread's queue: have that flushed, and never defer on it
+ * again. */
+void fd_foreign(struct fd_entry *e);
+/** fd_child() - we are a fork child: what we inherited is shared with the parent. */
+void fd_child(void);
+/** fd_limit() - RLIMIT_FSIZE may have changed. */
+void fd_limit(void);
+extern bool fd_size_limited;
+/** Highest descriptor that ever had an entry. */
+extern unsigned int fd_high;
+
+/* --- queues (queue.c) --- */
+
+#define SEG_NONE     0xffff
+#define QUEUE_SEGS   1024
+#define QUEUE_OPSEGS 64
+#define LOG_BYTES    (32 << 10)
+#define LOG_RUNS     64
+
+/** A piece of the arena. */
+struct seg {
+	uint32_t off, len;
+	uint16_t next;
+};
+
+/** What waits on one stream: bytes, then socket options. In the queue's list at the place of its
+ * last constituent. */
+struct op {
+	struct op *prev, *next;
+	struct fd_entry *e;
+	int fd;
+	uint32_t bytes;
+	uint16_t nseg, first, last;
+	bool more; /* MSG_MORE on the last constituent */
+};
+
+/** Log lines of one file, adjacent in the log arena. */
+struct log_run {
+	struct fd_entry *e;
+	int fd;
+	uint32_t off, len;
+};
+
+/** struct send - one data operation of a flush, as backends get it. @result: bytes taken or -errno.
+ */
+struct send {
+	int fd;
+	int flags;
+	unsigned int niov;
+	const struct iovec *iov;
+	size_t len;
+	long result;
+};
+
+struct queue {
+	uint32_t lock; /* held while anything below changes; by others than the owner only to flush
+			*/
+	uint32_t n;    /* calls that wait; the owner may read it without the lock */
+	bool in_turn;
+	uint16_t nops, nsegs, nruns, nunix;
+	uint32_t used, log_used;
+	uint32_t operations; /* kernel entries that single calls among those n needed already */
+	uint64_t t0;	     /* tsc when the oldest was queued */
+	struct op list;	     /* in order */
+	struct op ops[ESCA_QUEUE_CALLS];
+	struct seg segs[QUEUE_SEGS];
+	struct log_run runs[LOG_RUNS];
+	struct iovec iov[QUEUE_SEGS];
+	struct send sends[ESCA_QUEUE_CALLS];
+	struct msghdr msgs[ESCA_QUEUE_CALLS];
+	struct queue *all_next;
+	bool in_use;
+	void *backend; /* the backend's own, per thread */
+	char log[LOG_BYTES];
+	char arena[ESCA_QUEUE_BYTES];
+};
+
+/** What a queueing function returns when the call must be made for real. Never a kernel result. */
+#define NOT_QUEUED LONG_MIN
+
+void queue_lock(struct queue *q);
+void queue_unlock(struct queue *q);
+/** queue_get() - this thread's queue, made if need be; NULL if there is no memory. */
+struct queue *queue_get(void);
+/** queue_leave() - the thread ends: flush, and let another one have the queue. */
+void queue_leave(void);
+/** queue_flush() - everything that waits in @q goes to the kernel, in order. */
+void queue_flush(struct queue *q);
+/** queue_flush_locked() - the same with the lock held; @more: a big write on it follows at once, so
+ * its packet stays open. */
+void queue_flush_locked(struct queue *q, struct op *more);
+/** queue_flush_all() - of every thread. */
+void queue_flush_all(void);
+/** queue_child() - we are a fork child: what waits is the parent's. */
+void queue_child(void);
+/** queue_send() - queue bytes on a stream. Return: their number, or NOT_QUEUED. */
+long queue_send(struct fd_entry *e, int fd, const struct iovec *iov, unsigned int n, size_t len,
+		int flags);
+/** queue_file() - queue a small piece of file @in on a stream. Return: as sendfile(2), or
+ * NOT_QUEUED. */
+long queue_file(struct fd_entry *e, int fd, int in, off_t *off, size_t count);
+/** queue_log() - queue a line on a log. Return: its length, or NOT_QUEUED. */
+long queue_log(struct fd_entry *e, int fd, const struct iovec *iov, unsigned int n, size_t len);
+/** queue_opt() - queue TCP_CORK or TCP_NODELAY. Return: 0 or NOT_QUEUED. */
+long queue_opt(struct fd_entry *e, int fd, int name, int value);
+/** queue_drop() - throw away what waits for a descriptor that turned out to be closed. */
+void queue_drop(struct fd_entry *e);
+/** queue_has_log() - may bytes of the file @e (NULL: any file) wait in @q? */
+bool queue_has_log(struct queue *q, const struct fd_entry *e);
+extern uint64_t queue_age_ticks;
+
+static inline uint64_t tsc(void)
+{
+	return __builtin_ia32_rdtsc();
+}
+
+/** flush() - what every doubt begins with. */
+static inline void flush(void)
+{
+	if (unlikely(self.q && self.q->n))
+		queue_flush(self.q);
+}
+
+/** flush_old() - a call that needs no flush came by: flush only if something has waited too long.
+ */
+static inline void flush_old(void)
+{
+	if (self.q && self.q->n && unlikely(tsc() - self.q->t0 > queue_age_ticks))
+		queue_flush(self.q);
+}
+
+/** pass() - hand a call to the kernel as it came. */
+static inline long pass(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
+{
+	self.n[C_PASSED]++;
+	self.n[C_CROSSINGS]++;
+	return raw_syscall(nr, a0, a1, a2, a3, a4, a5);
+}
+
+/** kernel() - a call of our own. */
+static inline long kernel(long nr, long a0, long a1, long a2, long a3, long a4)
+{
+	self.n[C_CROSSINGS]++;
+	return raw_syscall(nr, a0, a1, a2, a3, a4, 0);
+}
+
+/* --- fusion (fuse.c) --- */
+
+void fuse_apply_opts(struct fd_entry *e, int fd);
+bool fuse_opts_dirty(const struct fd_entry *e);
+/** fuse_push() - a packet was left open for a write that then did not come: send it. */
+void fuse_push(struct fd_entry *e, int fd);
+
+/* --- what went wrong late --- */
+
+extern uint32_t spill_total; /* how many spills exist in the process */
+
+/** spill_add() - @len bytes at @skip of the segments were not taken. Lock of the owner held. */
+void spill_add(struct fd_entry *e, int fd, const struct iovec *iov, unsigned int niov, size_t skip);
+/** spill_drain() - offer them again. Return: true if nothing is left. Takes the owner's lock. */
+bool spill_drain(struct fd_entry *e, int fd);
+/** spill_finish() - offer them for up to @ms milliseconds. */
+void spill_finish(struct fd_entry *e, int fd, int ms);
+void spill_finish_all(int ms);
+/** spill_settle() - another holder may write to it next: get it empty, or reset the connection. */
+void spill_settle(struct fd_entry *e, int fd);
+/** spill_discard() - the bytes will never be sent. Lock of the owner held. */
+void spill_discard(struct fd_entry *e);
+/** spill_close() - the server closes a stream whose bytes are still here. Return: 0, or NOT_QUEUED:
+ * close it for real. */
+long spill_close(struct fd_entry *e, int fd);
+/** spill_shutdown() - shutdown(2) behind the bytes. */
+long spill_shutdown(struct fd_entry *e, int fd, int how);
+/** spill_ctl() - epoll_ctl(2) of the server on a stream whose registration is ours now. */
+long spill_ctl(struct fd_entry *e, int ep, int op, int fd, const struct epoll_event *ev);
+/** spill_events() - act on and translate our own events. Return: how many are left for the server.
+ */
+int spill_events(struct epoll_event *evs, int n);
+/** spill_before_wait() - what no event drives. Return: how many ms the wait may sleep at most, -1:
+ * as long as it likes. */
+int spill_before_wait(void);
+uint32_t spill_bytes(const struct fd_entry *e);
+void spill_child(void);
+
+#define SPILL_TAG 0xe5ca5b1eu
+
+/** late_error() - a queued operation failed with @err after it was answered. Lock of the owner
+ * held. */
+void late_error(struct fd_entry *e, int fd, int err);
+/** late_error_take() - the error owed, which is then no longer owed; 0 if none. */
+int late_error_take(struct fd_entry *e);
+/** late_error_on_write() - the same, for a call that writes: with the signal that goes with EPIPE.
+ * Return: -errno. */
+long late_error_on_write(struct fd_entry *e, bool nosignal);
+
+/* --- waits (wait.c), life (life.c) --- */
+
+long wait_epoll(long nr, long a0, long a1, long a2, long a3, long a4, long a5);
+long wait_other(long nr, long a0, long a1, long a2, long a3, long a4, long a5);
+
+void life_start(void);
+/** life_thread() - this thread got a queue. */
+void life_thread(void);
+/** life_child() - we are a fork child. life_look() - are we one, and nobody told us? */
+void life_child(void);
+void life_look(void);
+extern bool life_over; /* the process is ending: nothing is deferred any more */
+
+#endif

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+/* wait.c - the end of one turn and the beginning of the next: flush, then wait. */
+#include "config.h"
+
+#include <errno.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+#include <esca-runtime/run.h>
+
+/* A timeout of any of the three calls, in ns; -1: for ever. */
+static int64_t timeout_of(long nr, long arg)
+{
+	const struct timespec *ts = (const struct timespec *)arg;
+
+	if (nr != SYS_epoll_pwait2)
+		return (int)arg < 0 ? -1 : (int64_t)(int)arg * 1000000;
+	if (!ts || ts->tv_sec > 1000000000)
+		return -1;
+	return (int64_t)ts->tv_sec * 1000000000 + ts->tv_nsec;
+}
+
+static int64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+static long wait_for(long nr, long a0, long a1, long a2, int64_t ns, long a4, long a5)
+{
+	struct timespec ts;
+
+	if (nr != SYS_epoll_pwait2)
+		return raw_syscall(nr, a0, a1, a2, ns < 0 ? -1 : (ns + 999999) / 1000000, a4, a5);
+	ts.tv_sec = ns / 1000000000;
+	ts.tv_nsec = ns % 1000000000;
+	return raw_syscall(nr, a0, a1, a2, ns < 0 ? 0 : (long)&ts, a4, a5);
+}
+
+/* The wait while something is spilled: our events are not the server's, and what no event drives
+ * needs a look now and then. */
+static long wait_spilled(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
+{
+	int64_t left = timeout_of(nr, a3), end = left < 0 ? -1 : now_ns() + left;
+
+	/* Arguments that the kernel will refuse. */
+	if ((int)a2 <= 0 || (nr == SYS_epoll_pwait2 && left < -1))
+		return raw_syscall(nr, a0, a1, a2, a3, a4, a5);
+	for (;;) {
+		int max = spill_before_wait();
+		int64_t slice = left;
+		long n;
+
+		if (max >= 0 && (slice < 0 || slice > (int64_t)max * 1000000))
+			slice = (int64_t)max * 1000000;
+		self.n[C_CROSSINGS]++;
+		n = wait_for(nr, a0, a1, a2, slice, a4, a5);
+		if (raw_is_error(n))
+			return n;
+		if (n > 0)
+			n = spill_events((struct epoll_event *)a1, (int)n);
+		if (n > 0)
+			return n;
+		if (end >= 0) {
+			left = end - now_ns();
+			if (left <= 0)
+				return 0;
+		}
+	}
+}
+
+/* This thread waits on instance @ep. Two threads that do so get each other's descriptors: no
+ * deferral there. */
+static void claim(struct fd_entry *ep)
+{
+	struct queue *none = NULL;
+
+	if (ep->cls == FD_UNKNOWN || ep->cls == FD_OTHER) {
+		ep->cls = FD_EPOLL;
+		ep->flags |= FD_NODEFER;
+	}
+	if (ep->owner != self.q && !__atomic_compare_exchange_n(&ep->owner, &none, self.q, false,
+								__ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+		__atomic_fetch_or(&ep->flags, FD_SHARED, __ATOMIC_RELAXED);
+}
+
+long wait_epoll(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
+{
+	struct fd_entry *ep;
+	long n;
+
+	self.n[C_CALLS]++;
+	if (unlikely(self.bypass) && bypassed())
+		return raw_syscall(nr, a0, a1, a2, a3, a4, a5);
+	life_look();
+	flush();
+	if (self.q)
+		self.q->in_turn = false;
+	if (unlikely(__atomic_load_n(&spill_total, __ATOMIC_RELAXED))) {
+		n = wait_spilled(nr, a0, a1, a2, a3, a4, a5);
+	} else {
+		self.n[C_CROSSINGS]++;
+		n = raw_syscall(nr, a0, a1, a2, a3, a4, a5);
+		/* Another thread's flush may have spilled meanwhile. */
+		if (n > 0 && unlikely(__atomic_load_n(&spill_total, __ATOMIC_RELAXED))) {
+			n = spill_events((struct epoll_event *)a1, (int)n);
+			if (!n)
+				n = wait_spilled(nr, a0, a1, a2, a3, a4, a5);
+		}
+	}
+	if (n > 0) {
+		ep = fd_get(a0);
+		self.n[C_TURNS]++;
+		if (ep && queue_get()) {
+			if (unlikely(ep->owner != self.q))
+				claim(ep);
+			self.q->in_turn = true;
+		}
+	}
+	stats_publish();
+	return n;
+}
+
+long wait_other(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
+{
+	self.n[C_CALLS]++;
+	if (unlikely(self.bypass) && bypassed())
+		return raw_syscall(nr, a0, a1, a2, a3, a4, a5);
+	flush();
+	if (self.q)
+		self.q->in_turn = false;
+	if (unlikely(spill_total))
+		spill_before_wait();
+	return pass(nr, a0, a1, a2, a3, a4, a5);
+}

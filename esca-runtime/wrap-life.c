@@ -1,0 +1,564 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * wrap-life.c - libc functions that make their system calls inside libc: the mode in force is told, then libc does its work.
+ *
+ * Three kinds: those that may sleep or that others may see the effect of (barrier), those that end the process or its image (finish), and
+ * those that touch a descriptor behind our back (forget).
+ */
+#undef _FORTIFY_SOURCE
+#include "config.h"
+
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <esca-runtime/raw-syscall.h>
+#include <esca-runtime/runtime.h>
+
+#define API __attribute__((visibility("default")))
+
+static void nothing(void)
+{
+}
+
+static void nothing_fd(int fd)
+{
+}
+
+static bool no_call(long *ret, long nr, const long *args)
+{
+	return false;
+}
+
+static bool never(void)
+{
+	return false;
+}
+
+struct esca_hooks esca_hooks = {
+	.barrier = nothing,
+	.pending = never,
+	.finish = nothing,
+	.vfork = nothing,
+	.child = nothing,
+	.confined = nothing,
+	.unlimited = nothing,
+	.forget = nothing_fd,
+	.call = no_call,
+};
+
+/* Nothing may wait when these run. */
+#define BARRIERS(X)                                                                                                    \
+	X(int, posix_spawn,                                                                                            \
+	  (pid_t * pid, const char *path, const posix_spawn_file_actions_t *fa, const posix_spawnattr_t *at,           \
+	   char *const argv[], char *const envp[]),                                                                    \
+	  (pid, path, fa, at, argv, envp))                                                                             \
+	X(int, posix_spawnp,                                                                                           \
+	  (pid_t * pid, const char *path, const posix_spawn_file_actions_t *fa, const posix_spawnattr_t *at,           \
+	   char *const argv[], char *const envp[]),                                                                    \
+	  (pid, path, fa, at, argv, envp))                                                                             \
+	X(int, system, (const char *cmd), (cmd))                                                                       \
+	X(FILE *, popen, (const char *cmd, const char *type), (cmd, type))                                             \
+	X(int, pclose, (FILE * f), (f))                                                                                \
+	X(pid_t, wait, (int *st), (st))                                                                                \
+	X(pid_t, waitpid, (pid_t pid, int *st, int opt), (pid, st, opt))                                               \
+	X(pid_t, wait3, (int *st, int opt, struct rusage *ru), (st, opt, ru))                                          \
+	X(pid_t, wait4, (pid_t pid, int *st, int opt, struct rusage *ru), (pid, st, opt, ru))                          \
+	X(int, waitid, (idtype_t type, id_t id, siginfo_t * info, int opt), (type, id, info, opt))                     \
+	X(int, kill, (pid_t pid, int sig), (pid, sig))                                                                 \
+	X(int, killpg, (pid_t pid, int sig), (pid, sig))                                                               \
+	X(int, tgkill, (pid_t pid, pid_t tid, int sig), (pid, tid, sig))                                               \
+	X(int, raise, (int sig), (sig))                                                                                \
+	X(int, sigqueue, (pid_t pid, int sig, const union sigval v), (pid, sig, v))                                    \
+	X(int, pthread_kill, (pthread_t t, int sig), (t, sig))                                                         \
+	X(unsigned int, sleep, (unsigned int s), (s))                                                                  \
+	X(int, usleep, (useconds_t us), (us))                                                                          \
+	X(int, nanosleep, (const struct timespec *ts, struct timespec *rem), (ts, rem))                                \
+	X(int, clock_nanosleep, (clockid_t c, int fl, const struct timespec *ts, struct timespec *rem),                \
+	  (c, fl, ts, rem))                                                                                            \
+	X(int, sched_yield, (void), ())                                                                                \
+	X(int, pause, (void), ())                                                                                      \
+	X(int, sigsuspend, (const sigset_t *set), (set))                                                               \
+	X(int, sigwait, (const sigset_t *set, int *sig), (set, sig))                                                   \
+	X(int, sigwaitinfo, (const sigset_t *set, siginfo_t *info), (set, info))                                       \
+	X(int, sigtimedwait, (const sigset_t *set, siginfo_t *info, const struct timespec *ts), (set, info, ts))       \
+	X(int, pthread_create, (pthread_t * t, const pthread_attr_t *at, void *(*fn)(void *), void *arg),              \
+	  (t, at, fn, arg))                                                                                            \
+	X(int, pthread_join, (pthread_t t, void **ret), (t, ret))                                                      \
+	X(int, pthread_timedjoin_np, (pthread_t t, void **ret, const struct timespec *ts), (t, ret, ts))               \
+	X(int, pthread_cond_wait, (pthread_cond_t * c, pthread_mutex_t * m), (c, m))                                   \
+	X(int, pthread_cond_timedwait, (pthread_cond_t * c, pthread_mutex_t * m, const struct timespec *ts),           \
+	  (c, m, ts))                                                                                                  \
+	X(int, pthread_cond_clockwait,                                                                                 \
+	  (pthread_cond_t * c, pthread_mutex_t * m, clockid_t clk, const struct timespec *ts), (c, m, clk, ts))        \
+	X(int, pthread_cond_signal, (pthread_cond_t * c), (c))                                                         \
+	X(int, pthread_cond_broadcast, (pthread_cond_t * c), (c))                                                      \
+	X(int, pthread_barrier_wait, (pthread_barrier_t * b), (b))                                                     \
+	X(int, pthread_mutex_timedlock, (pthread_mutex_t * m, const struct timespec *ts), (m, ts))                     \
+	X(int, sem_wait, (sem_t * s), (s))                                                                             \
+	X(int, sem_timedwait, (sem_t * s, const struct timespec *ts), (s, ts))                                         \
+	X(int, sem_clockwait, (sem_t * s, clockid_t clk, const struct timespec *ts), (s, clk, ts))                     \
+	X(int, sem_post, (sem_t * s), (s))                                                                             \
+	X(int, setuid, (uid_t u), (u))                                                                                 \
+	X(int, setgid, (gid_t g), (g))                                                                                 \
+	X(int, seteuid, (uid_t u), (u))                                                                                \
+	X(int, setegid, (gid_t g), (g))                                                                                \
+	X(int, setreuid, (uid_t r, uid_t e), (r, e))                                                                   \
+	X(int, setregid, (gid_t r, gid_t e), (r, e))                                                                   \
+	X(int, setresuid, (uid_t r, uid_t e, uid_t s), (r, e, s))                                                      \
+	X(int, setresgid, (gid_t r, gid_t e, gid_t s), (r, e, s))                                                      \
+	X(int, setgroups, (size_t n, const gid_t *g), (n, g))                                                          \
+	X(int, initgroups, (const char *user, gid_t g), (user, g))                                                     \
+	X(int, unshare, (int fl), (fl))                                                                                \
+	X(int, setns, (int fd, int type), (fd, type))                                                                  \
+	X(int, chroot, (const char *path), (path))                                                                     \
+	X(int, chdir, (const char *path), (path))                                                                      \
+	X(int, fchdir, (int fd), (fd))                                                                                 \
+	X(int, rename, (const char *from, const char *to), (from, to))                                                 \
+	X(int, renameat, (int fd, const char *from, int tfd, const char *to), (fd, from, tfd, to))                     \
+	X(int, renameat2, (int fd, const char *from, int tfd, const char *to, unsigned int fl),                        \
+	  (fd, from, tfd, to, fl))                                                                                     \
+	X(int, link, (const char *from, const char *to), (from, to))                                                   \
+	X(int, linkat, (int fd, const char *from, int tfd, const char *to, int fl), (fd, from, tfd, to, fl))           \
+	X(int, symlink, (const char *from, const char *to), (from, to))                                                \
+	X(int, unlink, (const char *path), (path))                                                                     \
+	X(int, unlinkat, (int fd, const char *path, int fl), (fd, path, fl))                                           \
+	X(int, truncate, (const char *path, off_t len), (path, len))                                                   \
+	X(int, truncate64, (const char *path, off64_t len), (path, len))                                               \
+	X(void, sync, (void), ())                                                                                      \
+	X(int, syncfs, (int fd), (fd))                                                                                 \
+	X(int, flock, (int fd, int op), (fd, op))                                                                      \
+	X(int, lockf, (int fd, int cmd, off_t len), (fd, cmd, len))                                                    \
+	X(void *, mmap, (void *at, size_t len, int prot, int fl, int fd, off_t off), (at, len, prot, fl, fd, off))     \
+	X(void *, mmap64, (void *at, size_t len, int prot, int fl, int fd, off64_t off), (at, len, prot, fl, fd, off))
+
+/* Those below do more than flush. */
+#define OTHERS(X)                                                                                                      \
+	X(pid_t, _Fork, (void), ())                                                                                    \
+	X(int, execvp, (const char *file, char *const argv[]), (file, argv))                                           \
+	X(int, execvpe, (const char *file, char *const argv[], char *const envp[]), (file, argv, envp))                \
+	X(void, quick_exit, (int st), (st))                                                                            \
+	X(void, abort, (void), ())                                                                                     \
+	X(int, pthread_mutex_lock, (pthread_mutex_t * m), (m))                                                         \
+	X(int, pthread_mutex_trylock, (pthread_mutex_t * m), (m))                                                      \
+	X(int, pthread_rwlock_rdlock, (pthread_rwlock_t * l), (l))                                                     \
+	X(int, pthread_rwlock_tryrdlock, (pthread_rwlock_t * l), (l))                                                  \
+	X(int, pthread_rwlock_wrlock, (pthread_rwlock_t * l), (l))                                                     \
+	X(int, pthread_rwlock_trywrlock, (pthread_rwlock_t * l), (l))                                                  \
+	X(int, setrlimit, (__rlimit_resource_t what, const struct rlimit *lim), (what, lim))                           \
+	X(int, setrlimit64, (__rlimit_resource_t what, const struct rlimit64 *lim), (what, lim))                       \
+	X(int, prlimit,                                                                                                \
+	  (pid_t pid, enum __rlimit_resource what, const struct rlimit *lim, struct rlimit *old),                      \
+	  (pid, what, lim, old))                                                                                       \
+	X(int, prctl, (int op, unsigned long a, unsigned long b, unsigned long c, unsigned long d), (op, a, b, c, d))  \
+	X(int, fclose, (FILE * f), (f))                                                                                \
+	X(FILE *, fdopen, (int fd, const char *mode), (fd, mode))                                                      \
+	X(FILE *, freopen, (const char *path, const char *mode, FILE *f), (path, mode, f))                             \
+	X(FILE *, freopen64, (const char *path, const char *mode, FILE *f), (path, mode, f))                           \
+	X(int, fileno, (FILE * f), (f))                                                                                \
+	X(int, fileno_unlocked, (FILE * f), (f))                                                                       \
+	X(DIR *, fdopendir, (int fd), (fd))                                                                            \
+	X(int, closedir, (DIR * d), (d))                                                                               \
+	X(int, dirfd, (DIR * d), (d))
+
+#define POINTER(ret, name, params, args) static ret(*real_##name) params;
+BARRIERS(POINTER)
+OTHERS(POINTER)
+
+/* What the assembly below jumps to. */
+__attribute__((visibility("hidden"))) void *esca_real_vfork, *esca_real_clone, *esca_real_syscall;
+
+static void *resolve(const char *name)
+{
+	void *p = dlvsym(RTLD_NEXT, name, "GLIBC_2.3.2"); /* pthread_cond_*: the plain name finds the old ones first */
+
+	if (!p)
+		p = dlsym(RTLD_NEXT, name);
+	if (!p)
+		abort();
+	return p;
+}
+
+/* All at once and early: some of them are called in signal handlers and vfork children. */
+__attribute__((constructor(101))) static void resolve_all(void)
+{
+#define RESOLVE(ret, name, params, args)                                                                               \
+	if (!real_##name)                                                                                              \
+		*(void **)&real_##name = resolve(#name);
+	BARRIERS(RESOLVE)
+	OTHERS(RESOLVE)
+	esca_real_vfork = resolve("vfork");
+	esca_real_clone = resolve("clone");
+	esca_real_syscall = resolve("syscall");
+}
+
+#define REAL(name) (__builtin_expect(!real_##name, 0) ? (resolve_all(), real_##name) : real_##name)
+
+#define WRAP(ret, name, params, args)                                                                                  \
+	API ret name params                                                                                            \
+	{                                                                                                              \
+		esca_hooks.barrier();                                                                                  \
+		return REAL(name) args;                                                                                \
+	}
+BARRIERS(WRAP)
+
+/* --- processes --- */
+
+API pid_t _Fork(void)
+{
+	pid_t pid;
+
+	esca_hooks.barrier();
+	pid = REAL(_Fork)();
+	if (!pid)
+		esca_hooks.child();
+	return pid;
+}
+
+API int execve(const char *path, char *const argv[], char *const envp[])
+{
+	esca_hooks.finish();
+	errno = (int)-raw_syscall(SYS_execve, (long)path, (long)argv, (long)envp, 0, 0, 0);
+	return -1;
+}
+
+API int execv(const char *path, char *const argv[])
+{
+	return execve(path, argv, environ);
+}
+
+API int execveat(int fd, const char *path, char *const argv[], char *const envp[], int flags)
+{
+	esca_hooks.finish();
+	errno = (int)-raw_syscall(SYS_execveat, fd, (long)path, (long)argv, (long)envp, flags, 0);
+	return -1;
+}
+
+API int fexecve(int fd, char *const argv[], char *const envp[])
+{
+	if (fd < 0) {
+		errno = EINVAL;
+		return -1;
+	}
+	return execveat(fd, "", argv, envp, AT_EMPTY_PATH);
+}
+
+API int execvp(const char *file, char *const argv[])
+{
+	esca_hooks.finish();
+	return REAL(execvp)(file, argv);
+}
+
+API int execvpe(const char *file, char *const argv[], char *const envp[])
+{
+	esca_hooks.finish();
+	return REAL(execvpe)(file, argv, envp);
+}
+
+/* The words after @arg up to NULL, in memory of this frame's caller. */
+#define GATHER(arg, ap, argv)                                                                                          \
+	size_t n_ = 1;                                                                                                 \
+	va_list ap, count_;                                                                                            \
+	char **argv;                                                                                                   \
+	va_start(ap, arg);                                                                                             \
+	va_copy(count_, ap);                                                                                           \
+	while (va_arg(count_, char *))                                                                                 \
+		n_++;                                                                                                  \
+	va_end(count_);                                                                                                \
+	argv = __builtin_alloca((n_ + 1) * sizeof(char *));                                                            \
+	argv[0] = (char *)(uintptr_t)arg;                                                                              \
+	for (size_t i_ = 1; i_ <= n_; i_++)                                                                            \
+		argv[i_] = va_arg(ap, char *);
+
+API int execl(const char *path, const char *arg, ...)
+{
+	GATHER(arg, ap, argv)
+	va_end(ap);
+	return execve(path, argv, environ);
+}
+
+API int execlp(const char *file, const char *arg, ...)
+{
+	GATHER(arg, ap, argv)
+	va_end(ap);
+	return execvp(file, argv);
+}
+
+API int execle(const char *path, const char *arg, ...)
+{
+	char **envp;
+	GATHER(arg, ap, argv)
+	envp = va_arg(ap, char **);
+	va_end(ap);
+	return execve(path, argv, envp);
+}
+
+API __attribute__((noreturn)) void _exit(int status)
+{
+	esca_hooks.finish();
+	for (;;)
+		raw_syscall(SYS_exit_group, status, 0, 0, 0, 0, 0);
+}
+
+API __attribute__((noreturn)) void _Exit(int status)
+{
+	_exit(status);
+}
+
+API __attribute__((noreturn)) void quick_exit(int status)
+{
+	esca_hooks.finish();
+	REAL(quick_exit)(status);
+	__builtin_unreachable();
+}
+
+API __attribute__((noreturn)) void abort(void)
+{
+	esca_hooks.finish();
+	if (real_abort)
+		real_abort();
+	for (;;)
+		__builtin_trap();
+}
+
+/* --- functions that return twice, or on another stack: told in passing, on registers and stack as they came --- */
+
+__attribute__((visibility("hidden"))) void esca_on_vfork(void);
+__attribute__((visibility("hidden"))) void esca_on_clone(long flags);
+__attribute__((visibility("hidden"))) bool esca_on_syscall(long *ret, long nr, const long *args);
+
+__attribute__((used)) void esca_on_vfork(void)
+{
+	if (!esca_real_vfork)
+		resolve_all();
+	esca_hooks.vfork();
+}
+
+__attribute__((used)) void esca_on_clone(long flags)
+{
+	long args[6] = { flags, 1 };
+	long ret;
+
+	if (!esca_real_clone)
+		resolve_all();
+	esca_hooks.barrier();
+	if (flags & CLONE_VM)
+		esca_hooks.call(&ret, SYS_clone, args);
+}
+
+__attribute__((used)) bool esca_on_syscall(long *ret, long nr, const long *args)
+{
+	if (!esca_real_syscall)
+		resolve_all();
+	if (!esca_hooks.call(ret, nr, args))
+		return false;
+	if (raw_is_error(*ret)) {
+		errno = (int)-*ret;
+		*ret = -1;
+	}
+	return true;
+}
+
+__asm__(".text\n"
+	".globl vfork\n.type vfork,@function\n"
+	"vfork:\n"
+	"	sub $8, %rsp\n"
+	"	call esca_on_vfork\n"
+	"	add $8, %rsp\n"
+	"	jmp *esca_real_vfork(%rip)\n"
+	".size vfork,.-vfork\n"
+
+	".globl clone\n.type clone,@function\n"
+	"clone:\n"
+	"	push %rdi\n	push %rsi\n	push %rdx\n	push %rcx\n	push %r8\n"
+	"	push %r9\n	sub $8, %rsp\n"
+	"	movslq %edx, %rdi\n"
+	"	call esca_on_clone\n"
+	"	add $8, %rsp\n	pop %r9\n"
+	"	pop %r8\n	pop %rcx\n	pop %rdx\n	pop %rsi\n	pop %rdi\n"
+	"	jmp *esca_real_clone(%rip)\n"
+	".size clone,.-clone\n"
+
+	".globl syscall\n.type syscall,@function\n"
+	"syscall:\n"
+	"	push %rbp\n	mov %rsp, %rbp\n	sub $64, %rsp\n"
+	"	mov %rdi, 0(%rsp)\n	mov %rsi, 8(%rsp)\n	mov %rdx, 16(%rsp)\n"
+	"	mov %rcx, 24(%rsp)\n	mov %r8, 32(%rsp)\n	mov %r9, 40(%rsp)\n"
+	"	mov 16(%rbp), %rax\n	mov %rax, 48(%rsp)\n"
+	"	mov %rdi, %rsi\n"
+	"	lea 56(%rsp), %rdi\n"
+	"	lea 8(%rsp), %rdx\n"
+	"	call esca_on_syscall\n"
+	"	test %al, %al\n"
+	"	jz 1f\n"
+	"	mov 56(%rsp), %rax\n"
+	"	leave\n"
+	"	ret\n"
+	"1:	mov 0(%rsp), %rdi\n	mov 8(%rsp), %rsi\n	mov 16(%rsp), %rdx\n"
+	"	mov 24(%rsp), %rcx\n	mov 32(%rsp), %r8\n	mov 40(%rsp), %r9\n"
+	"	leave\n"
+	"	jmp *esca_real_syscall(%rip)\n"
+	".size syscall,.-syscall\n");
+
+/* --- locks: only one that is taken makes us sleep --- */
+
+#define WRAP_LOCK(type, name, try_name)                                                                                \
+	API int name(type *l)                                                                                          \
+	{                                                                                                              \
+		if (esca_hooks.pending()) {                                                                            \
+			int ret = REAL(try_name)(l);                                                                   \
+                                                                                                                       \
+			if (ret == 0 || ret == EOWNERDEAD)                                                             \
+				return ret;                                                                            \
+			esca_hooks.barrier();                                                                          \
+		}                                                                                                      \
+		return REAL(name)(l);                                                                                  \
+	}
+WRAP_LOCK(pthread_mutex_t, pthread_mutex_lock, pthread_mutex_trylock)
+WRAP_LOCK(pthread_rwlock_t, pthread_rwlock_rdlock, pthread_rwlock_tryrdlock)
+WRAP_LOCK(pthread_rwlock_t, pthread_rwlock_wrlock, pthread_rwlock_trywrlock)
+
+/* --- limits and confinement --- */
+
+API int setrlimit(__rlimit_resource_t what, const struct rlimit *lim)
+{
+	int ret;
+
+	esca_hooks.barrier();
+	ret = REAL(setrlimit)(what, lim);
+	esca_hooks.unlimited();
+	return ret;
+}
+
+API int setrlimit64(__rlimit_resource_t what, const struct rlimit64 *lim)
+{
+	int ret;
+
+	esca_hooks.barrier();
+	ret = REAL(setrlimit64)(what, lim);
+	esca_hooks.unlimited();
+	return ret;
+}
+
+API int prlimit(pid_t pid, enum __rlimit_resource what, const struct rlimit *lim, struct rlimit *old)
+{
+	int ret;
+
+	esca_hooks.barrier();
+	ret = REAL(prlimit)(pid, what, lim, old);
+	esca_hooks.unlimited();
+	return ret;
+}
+
+API int prctl(int op, ...)
+{
+	unsigned long a, b, c, d;
+	va_list ap;
+
+	va_start(ap, op);
+	a = va_arg(ap, unsigned long);
+	b = va_arg(ap, unsigned long);
+	c = va_arg(ap, unsigned long);
+	d = va_arg(ap, unsigned long);
+	va_end(ap);
+	esca_hooks.barrier();
+	if (op == PR_SET_SECCOMP)
+		esca_hooks.confined();
+	return REAL(prctl)(op, a, b, c, d);
+}
+
+/* --- descriptors that stdio and dirent use by themselves --- */
+
+API int fclose(FILE *f)
+{
+	int fd = REAL(fileno)(f);
+
+	if (fd >= 0)
+		esca_hooks.forget(fd);
+	return REAL(fclose)(f);
+}
+
+API FILE *fdopen(int fd, const char *mode)
+{
+	if (fd >= 0)
+		esca_hooks.forget(fd);
+	return REAL(fdopen)(fd, mode);
+}
+
+API FILE *freopen(const char *path, const char *mode, FILE *f)
+{
+	int fd = REAL(fileno)(f);
+
+	if (fd >= 0)
+		esca_hooks.forget(fd);
+	return REAL(freopen)(path, mode, f);
+}
+
+API FILE *freopen64(const char *path, const char *mode, FILE *f)
+{
+	int fd = REAL(fileno)(f);
+
+	if (fd >= 0)
+		esca_hooks.forget(fd);
+	return REAL(freopen64)(path, mode, f);
+}
+
+API int fileno(FILE *f)
+{
+	int fd = REAL(fileno)(f);
+
+	if (fd >= 0)
+		esca_hooks.forget(fd);
+	return fd;
+}
+
+API int fileno_unlocked(FILE *f)
+{
+	return fileno(f);
+}
+
+API DIR *fdopendir(int fd)
+{
+	if (fd >= 0)
+		esca_hooks.forget(fd);
+	return REAL(fdopendir)(fd);
+}
+
+API int closedir(DIR *d)
+{
+	int fd = REAL(dirfd)(d);
+
+	if (fd >= 0)
+		esca_hooks.forget(fd);
+	return REAL(closedir)(d);
+}
+
+API int dirfd(DIR *d)
+{
+	int fd = REAL(dirfd)(d);
+
+	if (fd >= 0)
+		esca_hooks.forget(fd);
+	return fd;
+}
