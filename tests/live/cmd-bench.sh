@@ -128,6 +128,33 @@ interrupt HUP 0.7 --load 'sleep 1000' -- "$tiny" serve $port
 next_port
 interrupt TERM 0.7 --load "'$tiny' ask $port 100000000" -- "$tiny" serve $port
 
+# --- with the recording for the prediction: it leaves no file, also when it is interrupted, and a recording that fails is not the end
+mkdir tmp
+export TMPDIR=$dir/tmp
+next_port
+timeout 60 "$ESCA" bench --pairs 1 --requests 400 --json b.json --load "'$tiny' ask $port 400" -- "$tiny" serve $port >out 2>err ||
+	bad "with a prediction: $(cat err)"
+grep -q '"cpu_ratio": [01]\.' b.json || grep -q 'no prediction' err || bad "neither a prediction nor a word why: $(cat out err)"
+left_over && bad "the recording left something running"
+next_port
+"$ESCA" bench --load "'$tiny' ask $port 100000000" -- "$tiny" serve $port >out 2>err &
+pid=$!
+sleep 0.7
+kill -TERM $pid
+wait $pid
+[ $? = 143 ] || bad "interrupted while recording: exit status is not 143"
+left_over && bad "interrupted while recording: something is left running"
+next_port
+cat >once <<END
+#!/bin/sh
+[ -n "\$ESCA_RUNTIME" ] && [ "\${ESCA_RUNTIME#*mode=record}" != "\$ESCA_RUNTIME" ] && exit 9
+exec '$tiny' serve $port
+END
+chmod +x once
+timeout 60 "$ESCA" bench --pairs 1 --requests 4 --load "'$tiny' ask $port 4" -- ./once >out 2>err || bad "recording fails: $(cat err)"
+grep -q 'no prediction' err || bad "recording fails, and nothing is said: $(cat err)"
+[ -z "$(ls tmp)" ] || bad "left in TMPDIR: $(ls tmp)"
+
 # --- a network of its own
 next_port
 if [ "$(id -u)" = 0 ] && unshare -n true 2>/dev/null; then
