@@ -233,6 +233,7 @@ int trace_put_thread(struct trace_writer *w, const struct trace_thread *t, const
 {
 	struct piece pieces[] = {{t, sizeof(*t)}, {comm, strlen(comm) + 1}};
 
+	close_block_of(w, t->tid);
 	return put_record(w, TRACE_REC_THREAD, pieces, 2);
 }
 

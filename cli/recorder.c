@@ -334,8 +334,6 @@ static void take_slot(struct recorder *r, const struct record_slot *s, uint32_t 
 		.fd_flags = s->fd_flags,
 	};
 
-	if (s->flags & RECORD_PROBE)
-		return;
 	memcpy(c.args, s->args, sizeof(c.args));
 	hold(r, &c);
 }

@@ -34,8 +34,9 @@
 	 PTRACE_O_TRACEEXEC | PTRACE_O_TRACEEXIT | PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL)
 
 #define BROKEN_MAX 8 /* interrupted calls of a thread, one inside the handler of the other */
-#define EARLY_NS   300000000u /* a new thread whose parent's event never comes is let go after this \
-			       */
+#define EARLY_NS                                                                                   \
+	300000000u /* a new thread whose parent's event never comes is let go after this           \
+		    */
 #define NET_LIMIT                                                                                  \
 	2000 /* stopped calls of a process that has no ring; then it counts as stopped at every    \
 		call */
@@ -447,6 +448,11 @@ static bool service(struct tracer *t, struct tracee *e, const struct __ptrace_sy
 	return false;
 }
 
+static bool is_exec(const struct trace_call *c)
+{
+	return !(c->flags & TRACE_CALL_COMPAT) && (c->nr == SYS_execve || c->nr == SYS_execveat);
+}
+
 static void on_seccomp(struct tracer *t, struct tracee *e)
 {
 	struct __ptrace_syscall_info info;
@@ -462,6 +468,10 @@ static void on_seccomp(struct tracer *t, struct tracee *e)
 		return;
 	}
 	call_begin(t, e, &info);
+	/* A successful exec lets the parent run before we hear of it; a child that calls exec makes
+	 * no more calls in its memory. */
+	if (e->vfork_parent && is_exec(&e->call.c))
+		recorder_return(t->rec, (uint32_t)e->vfork_parent, (uint32_t)e->tid);
 	tell_open(t, e);
 	resume(e, 0);
 }
@@ -482,6 +492,14 @@ static void after_handler(struct tracer *t, struct tracee *e)
 		finish(t, p);
 		e->nbroken--;
 	}
+}
+
+static void exec_failed(struct tracer *t, struct tracee *e, int err)
+{
+	if (e->proc->pid == t->pid && !t->execed)
+		t->end.exec_err = err;
+	if (e->vfork_parent)
+		recorder_borrow(t->rec, (uint32_t)e->vfork_parent, (uint32_t)e->tid);
 }
 
 static void on_exit_stop(struct tracer *t, struct tracee *e)
@@ -509,9 +527,8 @@ static void on_exit_stop(struct tracer *t, struct tracee *e)
 	} else {
 		bool sigreturn = e->call.c.nr == SYS_rt_sigreturn;
 
-		if (e->proc->pid == t->pid && e->call.c.nr == SYS_execve && !t->execed &&
-		    info.exit.is_error)
-			t->end.exec_err = (int)-info.exit.rval;
+		if (info.exit.is_error && is_exec(&e->call.c))
+			exec_failed(t, e, (int)-info.exit.rval);
 		/* What rt_sigreturn "returns" is the register it has put back. */
 		call_done(t, e, sigreturn ? 0 : info.exit.rval);
 		if (sigreturn)

@@ -29,7 +29,8 @@
 #define STACKS_MAX  4096 /* stacks known to a process; later ones are not looked up */
 #define STACK_HEADS 1024
 #define RANGES	    4
-#define PROBES	    2000
+#define PROBES	    1000
+#define ROUNDS	    5
 
 /** A stack the tracer has unwound for this process. */
 struct known_stack {
@@ -432,7 +433,7 @@ static uint64_t extra_of(long nr, const long *a, long ret)
 /* --- the call --- */
 
 static inline __attribute__((always_inline)) long record(struct thread_state *t, uintptr_t *fp,
-							 long nr, const long *a, uint32_t flags)
+							 long nr, const long *a)
 {
 	struct record_ring *r = t->ring;
 	struct record_fd fd = {RECORD_FD_NONE, 0};
@@ -477,7 +478,6 @@ static inline __attribute__((always_inline)) long record(struct thread_state *t,
 		s->nr = (uint16_t)nr;
 		s->fd_kind = fd.kind;
 		s->fd_flags = fd.flags;
-		s->flags = flags;
 		__atomic_store_n(&s->seq, seq, __ATOMIC_RELEASE);
 	}
 	if (!saved) {
@@ -496,47 +496,10 @@ static long record_call(long nr, long a0, long a1, long a2, long a3, long a4, lo
 		thread_start(t);
 	if (unlikely(!t->ring))
 		return esca_plain(nr, a0, a1, a2, a3, a4, a5);
-	return record(t, __builtin_frame_address(0), nr, a, 0);
+	return record(t, __builtin_frame_address(0), nr, a);
 }
 
 /* --- start --- */
-
-static __attribute__((noinline)) uint64_t probe_ticks(bool recorded)
-{
-	static const long none[6];
-	uint64_t start = now();
-
-	for (unsigned int i = 0; i < PROBES; i++) {
-		if (recorded)
-			record(&self, __builtin_frame_address(0), SYS_getppid, none, RECORD_PROBE);
-		else
-			record_gate(SYS_getppid, 0, 0, 0, 0, 0, 0);
-	}
-	return now() - start;
-}
-
-/* What recording one call costs; once per recording, the lowest of a few rounds each way. */
-static void measure_cost(void)
-{
-	uint64_t plain = UINT64_MAX, recorded = UINT64_MAX;
-	uint32_t one = 1;
-
-	if (!__atomic_compare_exchange_n(&area->calibrate, &one, 0, false, __ATOMIC_RELAXED,
-					 __ATOMIC_RELAXED))
-		return;
-	if (self.generation != *life)
-		thread_start(&self);
-	if (!self.ring)
-		return;
-	for (unsigned int i = 0; i < 3; i++) {
-		uint64_t p = probe_ticks(false), r = probe_ticks(true);
-
-		plain = p < plain ? p : plain;
-		recorded = r < recorded ? r : recorded;
-	}
-	if (recorded > plain)
-		area->record_ticks = (recorded - plain) * 1024 / PROBES;
-}
 
 static int raw_map(void **p, uint64_t at, size_t size, int prot, int flags, int fd)
 {
@@ -546,6 +509,48 @@ static int raw_map(void **p, uint64_t at, size_t size, int prot, int flags, int 
 		return (int)ret;
 	*p = (void *)ret;
 	return 0;
+}
+
+static __attribute__((noinline)) uint64_t probe_ticks(bool recorded)
+{
+	static const long none[6];
+	uint64_t start = now();
+
+	for (unsigned int i = 0; i < PROBES; i++) {
+		if (recorded)
+			record(&self, __builtin_frame_address(0), SYS_getppid, none);
+		else
+			record_gate(SYS_getppid, 0, 0, 0, 0, 0, 0);
+	}
+	return now() - start;
+}
+
+/* What recording one call costs: once per recording, in a ring that nobody drains, the lowest of a
+ * few rounds each way. */
+static void measure_cost(void)
+{
+	uint64_t plain = UINT64_MAX, recorded = UINT64_MAX;
+	uint32_t one = 1;
+	void *ring;
+
+	if (!__atomic_compare_exchange_n(&area->calibrate, &one, 0, false, __ATOMIC_RELAXED,
+					 __ATOMIC_RELAXED))
+		return;
+	if (raw_map(&ring, 0, sizeof(struct record_ring), PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1))
+		return;
+	self.ring = ring;
+	for (unsigned int i = 0; i < ROUNDS; i++) {
+		uint64_t p = probe_ticks(false), r = probe_ticks(true);
+
+		plain = p < plain ? p : plain;
+		recorded = r < recorded ? r : recorded;
+		self.ring->head = 0;
+	}
+	self.ring = NULL;
+	raw_syscall(SYS_munmap, (long)ring, sizeof(struct record_ring), 0, 0, 0, 0);
+	if (recorded > plain)
+		area->record_ticks = (recorded - plain) * 1024 / PROBES;
 }
 
 /* Written before it becomes executable: never both. */

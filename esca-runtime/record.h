@@ -55,11 +55,7 @@ struct record_slot {
 	uint16_t nr;
 	uint8_t fd_kind;
 	uint8_t fd_flags;
-	uint32_t flags;
-};
-
-enum record_slot_flag {
-	RECORD_PROBE = 1, /* made to measure what recording costs; not the server's */
+	uint32_t reserved;
 };
 
 /** The ring of one thread. head counts claimed slots and never goes back, also not when the ring
