@@ -306,7 +306,7 @@ static void sum_loops(struct run *r)
 		bound(a, b);
 	}
 	if (a->cost.uring && a->cost.uring_enter > 0 &&
-	    a->saved[SAVINGS_URING].fused > a->saved[SAVINGS_DIRECT].fused)
+	    a->saved[SAVINGS_URING].fused > a->saved[SAVINGS_DIRECT].fused + 0.01)
 		a->best = SAVINGS_URING;
 }
 
