@@ -41,6 +41,8 @@ struct pending {
 struct batch {
 	struct limits lim;
 	uint32_t n;
+	uint32_t settled; /* streams that were taken out of p[] and leave with the next flush */
+	uint32_t settled_ops;
 	uint32_t calls;
 	uint32_t bytes;
 	uint64_t oldest_ns;
@@ -167,10 +169,10 @@ static void flush_pending(struct pending *p, struct tally *t, unsigned int *ops)
 
 void batch_flush(struct batch *b, struct tally *t)
 {
-	unsigned int ops = 0;
-	unsigned int grouped = 0;
+	unsigned int ops = b->settled;
+	unsigned int grouped = b->settled_ops;
 
-	if (!b->n)
+	if (!b->n && !b->settled)
 		return;
 	for (uint32_t i = 0; i < b->n; i++) {
 		flush_pending(&b->p[i], t, &ops);
@@ -189,8 +191,28 @@ void batch_flush(struct batch *b, struct tally *t)
 	}
 	t->flushes++;
 	b->n = 0;
+	b->settled = 0;
+	b->settled_ops = 0;
 	b->calls = 0;
 	b->bytes = 0;
+}
+
+/*
+ * A request was read on a stream whose last reply waits. Most clients send it only when they have
+ * that reply, so under esca run it would not have been there yet: the next reply is not merged with
+ * this one.
+ */
+static void settle(struct batch *b, struct tally *t, const struct trace_call *c)
+{
+	struct pending *p = find(b, (uint32_t)c->args[0]);
+	unsigned int ops = 0;
+
+	if (!p || p->log || !p->writes)
+		return;
+	flush_pending(p, t, &ops);
+	b->settled += ops;
+	b->settled_ops += p->ops;
+	*p = b->p[--b->n];
 }
 
 static void queue(struct batch *b, struct tally *t, const struct trace_call *c)
@@ -376,6 +398,8 @@ void batch_call(struct batch *b, struct tally *t, const struct trace_call *c,
 		barrier(b, t, c, j, fd, outcome);
 		break;
 	default:
+		if (call_is_request(c, row))
+			settle(b, t, c);
 		t->direct++;
 		t->uring++;
 	}
