@@ -304,6 +304,8 @@ static void sum_loops(struct run *r)
 		for (uint32_t i = 0; i < a->nloops; i++)
 			a->loop[i].saved[b] = savings_of(&a->loop[i].loop->total, &a->cost, b);
 		bound(a, b);
+		if (a->saved[b].fused > 0.9)
+			a->distrust = DISTRUST_CPU;
 	}
 	if (a->cost.uring && a->cost.uring_enter > 0 &&
 	    a->saved[SAVINGS_URING].fused > a->saved[SAVINGS_DIRECT].fused + 0.01)

@@ -23,6 +23,7 @@ enum distrust {
 	DISTRUST_STOPPED, /* recorded with --method ptrace */
 	DISTRUST_NO_COST, /* no crossing cost */
 	DISTRUST_NO_CPU,
+	DISTRUST_CPU, /* the calls took longer than the CPU time there is */
 };
 
 /**

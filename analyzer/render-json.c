@@ -142,7 +142,8 @@ static json_t *render_findings(const struct advice *a)
 static int render(FILE *f, const struct advice *a, unsigned int width)
 {
 	static const char *const sources[] = {"none", "measured", "turns"};
-	static const char *const distrusts[] = {NULL, "no-loop", "stopped", "no-cost", "no-cpu"};
+	static const char *const distrusts[] = {NULL,	   "no-loop", "stopped",
+						"no-cost", "no-cpu",  "cpu"};
 	json_t *loops = json_array();
 	json_t *j;
 	int err;

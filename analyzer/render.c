@@ -39,6 +39,10 @@ const char *distrust_text(enum distrust d)
 	case DISTRUST_NO_CPU:
 		return "No saving is quoted: the recording does not say what CPU time the server "
 		       "used.";
+	case DISTRUST_CPU:
+		return "No saving is quoted: the calls took longer than the CPU time that the "
+		       "server is said to have used; "
+		       "record again where it does not have to share its processor.";
 	}
 	return "";
 }
