@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# cases.sh [NAME...] - text trace in, report out: each NAME.trace must give NAME.report (default: all). With UPDATE=1 the reports are written anew.
+# cases.sh [NAME...] - text trace in, report out: each NAME.trace must give NAME.expected (default: all). With UPDATE=1 the reports are written anew.
 set -u
 here=${top_srcdir:?}/tests/cases
 tmp=$(mktemp -d)
@@ -21,8 +21,8 @@ for name; do
 	echo "exit status $status" >>"$tmp/$name.report"
 	"$ESCA" advise report --json --profile "$here/profile.json" "$tmp/$name.data" >"$tmp/$name.json" 2>/dev/null
 	if [ "${UPDATE-}" = 1 ]; then
-		cp "$tmp/$name.report" "$here/$name.report"
-	elif ! diff -u "$here/$name.report" "$tmp/$name.report"; then
+		cp "$tmp/$name.report" "$here/$name.expected"
+	elif ! diff -u "$here/$name.expected" "$tmp/$name.report"; then
 		echo "FAIL: $name"
 		failed=1
 		continue

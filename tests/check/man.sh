@@ -27,7 +27,7 @@ page()
 		grep -vE -- '^--(help|usage|version)$' >"$dir/help"
 	# Options are what .It, .B, .Fl or a bold tag line begins with; roff writes a hyphen as \-.
 	sed 's/\\-/-/g; s/\\f[BIRP]//g' "$file" | awk '/^\.SH EXAMPLE|^\.Sh EXAMPLE/ { skip = 1 }
-		/^\.S[Hh] / && !/EXAMPLE/ { skip = 0 } /^\.TP/ { tag = 1; next } tag { print; tag = 0 } /^\.It Fl/ && !skip' |
+		/^\.S[Hh] / && !/EXAMPLE/ { skip = 0 } /^\.TP/ { tag = 1; next } tag { print; tag = 0 } /^\.It Fl/ && !skip' | sed -E 's/(Fl|,) -([a-z])/--\2/g' |
 		long_options | grep -vE -- '^--(help|usage|version)$' >"$dir/page"
 	diff "$dir/help" "$dir/page" || {
 		echo "esca $*: the options of --help (<) and of ${file##*/} (>) differ"
