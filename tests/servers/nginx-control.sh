@@ -81,7 +81,7 @@ case_reopen()
 
 marked()
 {
-	[ "$(find "$run/all" -name '*.mark' | wc -l)" -eq 8 ]
+	[ "$(find "$run/all" -name '*.mark' 2>/dev/null | wc -l)" -eq 8 ]
 }
 
 case_quit()

@@ -29,7 +29,7 @@ equal()
 		[ "$status" -eq 0 ] || fail "$name-$how: exit status $status"
 	done
 	compare "$name-vanilla" "$name-$backend" && check_log "$name-vanilla" "$name-$backend" &&
-		aggregated "$name-$backend" && rm -rf "$dir/$name-"*
+		aggregated "$name-$backend" "$(case $name in *tight*) echo .spills ;; *) echo .fused ;; esac)" && rm -rf "$dir/$name-"*
 }
 
 ofc="open_file_cache max=100 inactive=60s"
@@ -40,6 +40,9 @@ equal nopush-cache scenarios workers=2 "sendfile on" "tcp_nopush on" "$ofc"
 equal copy scenarios "sendfile off"
 equal copy-cache-nolog scenarios workers=2 "sendfile off" "$ofc" "access_log off"
 equal keepalive-3 scenarios daemon=on "sendfile on" "tcp_nopush on" "keepalive_requests 3"
+equal tight scenarios sndbuf=4k "sendfile on"
+equal tight-nopush scenarios daemon=on sndbuf=8k "sendfile on" "tcp_nopush on" "$ofc"
+equal tight-copy scenarios workers=2 sndbuf=4k "sendfile off" "output_buffers 4 3k" "$ofc"
 equal chunks scenarios daemon=on workers=2 "sendfile on" "sendfile_max_chunk 16k" "tcp_nodelay off"
 equal small-buffers scenarios "sendfile off" "output_buffers 2 1k" "postpone_output 100" "$ofc"
 # nginx may end a half-closed request before its thread has counted what it sent.
@@ -47,5 +50,6 @@ loose='abort-\|half-close'
 equal threads scenarios "sendfile on" "tcp_nopush on" "aio threads" "$ofc"
 loose='abort-'
 equal proxy scenarios-proxy upstream "sendfile on"
+equal proxy-tight scenarios-proxy upstream sndbuf=4k "sendfile on" "tcp_nopush on"
 equal proxy-unbuffered scenarios-proxy workers=2 upstream "sendfile on" "tcp_nopush on" "proxy_buffering off" "$ofc"
 done_testing

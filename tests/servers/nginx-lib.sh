@@ -85,10 +85,10 @@ make_files()
 }
 
 # configure RUN [DIRECTIVE...] - write the configuration of the server that start() starts next into $dir/RUN.
-# Words before the others: workers=N daemon=on|off. The rest goes into the http section; "upstream" there adds a server behind /p/.
+# Words before the others: workers=N daemon=on|off sndbuf=SIZE (of the server's sockets). The rest goes into the http section; "upstream" there adds a server behind /p/.
 configure()
 {
-	local workers=1 daemon=off http='' upstream='' word
+	local workers=1 daemon=off sndbuf='' http='' upstream='' word
 
 	run=$dir/$1
 	shift
@@ -98,6 +98,7 @@ configure()
 		case $word in
 		workers=*) workers=${word#*=} ;;
 		daemon=*) daemon=${word#*=} ;;
+		sndbuf=*) sndbuf=$word ;;
 		upstream) upstream=yes ;;
 		*) http+="	$word;"$'\n' ;;
 		esac
@@ -129,7 +130,7 @@ configure()
 			port_in_redirect off;
 		$http
 			server {
-				listen 127.0.0.1:$port backlog=1024;
+				listen 127.0.0.1:$port backlog=1024 $sndbuf;
 				root $dir/www;
 				$upstream
 			}
@@ -272,11 +273,12 @@ backend_missing()
 
 make_files
 
-# aggregated RUN - did esca do anything there, and did nginx say that something is wrong?
+# aggregated RUN COUNTER - did esca do anything there, COUNTER among it, and did nginx say that something is wrong?
 aggregated()
 {
-	jq -e '.total | .turns > 0 and .deferred > 0 and .crossings > 0 and .calls > 0' "$dir/$1/stats.json" \
-		>/dev/null || fail "$1: nothing was aggregated: $(cat "$dir/$1/stats.json")"
+	jq -e ".total | .turns > 0 and .deferred > 0 and .crossings > 0 and .calls > 0 and $2 > 0" "$dir/$1/stats.json" >/dev/null ||
+		fail "$1: nothing was aggregated, or $2 is 0: $(cat "$dir/$1/stats.json")"
+	echo "	$(jq -r '.total | to_entries | map("\(.key) \(.value)") | join(", ")' "$dir/$1/stats.json")"
 	grep -E '\[(alert|crit|emerg)\]' "$dir/$1/error.log" >"$dir/alerts" &&
 		fail "$1: nginx complains: $(head -n 3 "$dir/alerts")"
 }
