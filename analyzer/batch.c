@@ -373,6 +373,13 @@ static void barrier(struct batch *b, struct tally *t, const struct trace_call *c
 	t->uring++;
 }
 
+/* Time in a recording of stops is the recorder's: the server itself would not have taken so long.
+ */
+static bool too_old(const struct batch *b, const struct trace_call *c)
+{
+	return c->lane != TRACE_LANE_STOP && c->enter_ns > b->oldest_ns + b->lim.age_ns;
+}
+
 void batch_call(struct batch *b, struct tally *t, const struct trace_call *c,
 		const struct call_row *row, struct judgement j, struct fd_state *fd,
 		uint8_t *outcome)
@@ -380,8 +387,7 @@ void batch_call(struct batch *b, struct tally *t, const struct trace_call *c,
 	uint64_t bytes = call_bytes(c, row);
 
 	*outcome = OUT_MADE;
-	if (b->calls &&
-	    (c->enter_ns > b->oldest_ns + b->lim.age_ns || b->calls >= b->lim.queue_calls))
+	if (b->calls >= b->lim.queue_calls || (b->calls && too_old(b, c)))
 		batch_flush(b, t);
 	switch (j.verdict) {
 	case VERDICT_DEFER:

@@ -646,6 +646,8 @@ static bool same_place(const struct timeline *t, const struct loop *a, const str
 	struct site sa;
 	struct site sb;
 
+	if (a->nr == b->nr && !a->stack && !b->stack)
+		return !strcmp(timeline_comm(t, a->tid), timeline_comm(t, b->tid));
 	if (a->nr != b->nr || !timeline_site(t, a->stack, &sa) ||
 	    !timeline_site(t, b->stack, &sb) || !(*sa.function || *sa.module))
 		return false;
