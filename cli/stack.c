@@ -13,9 +13,10 @@
 #include <cli/symbols.h>
 #include <cli/tracer-mem.h>
 
-#define SPAN_MAX  65536u /* a stack that reaches further is unwound each time */
-#define CACHE_MAX 20000	 /* stacks known by their words; then all are forgotten and learned again  \
-			  */
+#define SPAN_MAX 65536u /* a stack that reaches further is unwound each time */
+#define CACHE_MAX                                                                                  \
+	20000 /* stacks known by their words; then all are forgotten and learned again             \
+	       */
 #define PAGE_CACHE 16
 
 /** A frame: its pc, and where on the stack that return address lies (0: in a register). */
@@ -278,8 +279,8 @@ static const struct known *recall(struct stacks *s, pid_t tid, uint32_t mm, uint
 uint32_t stacks_id(struct stacks *s, pid_t tid, pid_t pid, uint32_t mm, uint64_t ip, uint64_t sp)
 {
 	const struct known *k = recall(s, tid, mm, ip, sp);
-	struct frame f[TRACE_MAX_STACK + 8];
-	unsigned int n, first = 0;
+	struct frame f[TRACE_MAX_STACK], theirs[TRACE_MAX_STACK];
+	unsigned int n, kept = 0;
 	uint32_t id;
 
 	if (k)
@@ -287,9 +288,10 @@ uint32_t stacks_id(struct stacks *s, pid_t tid, pid_t pid, uint32_t mm, uint64_t
 	n = unwind(s, tid, f, TRACE_MAX_STACK);
 	if (n)
 		symbols_see(s->symbols, mm, pid, f[0].pc);
-	while (first + 1 < n && symbols_is_ours(s->symbols, mm, f[first].pc))
-		first++;
-	id = intern(s, pid, mm, f + first, n - first);
+	for (unsigned int i = 0; i < n; i++)
+		if (!symbols_is_ours(s->symbols, mm, f[i].pc))
+			theirs[kept++] = f[i];
+	id = intern(s, pid, mm, theirs, kept);
 	keep(s, mm, ip, sp, f, n, id);
 	return id;
 }

@@ -22,6 +22,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -189,12 +190,16 @@ OTHERS(POINTER)
 /* What the assembly below jumps to. */
 __attribute__((visibility("hidden"))) void *esca_real_vfork, *esca_real_clone, *esca_real_syscall;
 
+/*
+ * Only look-ups that succeed: a failed one allocates, and the server's malloc (jemalloc) may be the one that has called us, to map or
+ * lock something.
+ */
 static void *resolve(const char *name)
 {
-	void *p = dlvsym(RTLD_NEXT, name, "GLIBC_2.3.2"); /* pthread_cond_*: the plain name finds the old ones first */
+	/* Of these there are two versions, and the plain name finds the old one. */
+	bool two = !strncmp(name, "pthread_cond_", 13) && strcmp(name, "pthread_cond_clockwait");
+	void *p = two ? dlvsym(RTLD_NEXT, name, "GLIBC_2.3.2") : dlsym(RTLD_NEXT, name);
 
-	if (!p)
-		p = dlsym(RTLD_NEXT, name);
 	if (!p)
 		abort();
 	return p;
