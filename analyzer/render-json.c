@@ -139,7 +139,7 @@ static json_t *render_findings(const struct advice *a)
 	return list;
 }
 
-static int render(FILE *f, const struct advice *a, unsigned int width)
+static int render(FILE *f, const struct advice *a)
 {
 	static const char *const sources[] = {"none", "measured", "turns"};
 	static const char *const distrusts[] = {NULL,	   "no-loop", "stopped",

@@ -71,17 +71,19 @@ static void headline(FILE *f, const struct advice *a)
 			"(%.0f to %.0f %%): %s.\n",
 			percent, 100 * a->low[b], 100 * a->high[b],
 			percent < 5 ? "hardly worth it; measure with 'esca bench'" : "worth it");
+	fprintf(f, "\n  %-8s %15s %13s %26s %21s\n", "backend", "crossings only", "with fusion",
+		"CPU time aggregated / now", "crossings a request");
 	for (unsigned int i = 0; i < SAVINGS_BACKENDS; i++) {
-		if (i == SAVINGS_URING && !a->cost.uring)
+		enum savings_backend back = (enum savings_backend)i;
+
+		if (back == SAVINGS_URING && !a->cost.uring)
 			continue;
-		fprintf(f,
-			"  backend %-6s  crossings only %5.1f %%   with fusion %5.1f %%   CPU time "
-			"aggregated / now %.2f   crossings a request %.2f -> %.2f\n",
-			savings_backend_name((enum savings_backend)i), 100 * a->saved[i].grouped,
-			100 * a->saved[i].fused, advice_ratio(a, (enum savings_backend)i),
-			each(a->counted, a->requests),
-			advice_crossings(a, (enum savings_backend)i));
+		fprintf(f, "  %-8s %13.1f %% %11.1f %% %26.2f %12.2f -> %5.2f\n",
+			savings_backend_name(back), 100 * a->saved[back].grouped,
+			100 * a->saved[back].fused, advice_ratio(a, back),
+			each(a->counted, a->requests), advice_crossings(a, back));
 	}
+	fputc('\n', f);
 	fprintf(f, "  One crossing costs %.0f ns here. CPU time now: %.2f us a request, %s.\n",
 		a->cost.crossing, a->requests ? a->cpu_ns / 1000 / (double)a->requests : 0,
 		a->cpu_source == CPU_MEASURED ? "as the kernel accounted it"
@@ -299,7 +301,7 @@ static void rejected(FILE *f, const struct advice *a)
 		fputc('\n', f);
 }
 
-static int render(FILE *f, const struct advice *a, unsigned int width)
+static int render(FILE *f, const struct advice *a)
 {
 	unsigned int shown = 0;
 	int err = 0;

@@ -7,11 +7,11 @@
 
 /**
  * struct renderer
- * @render: print @a to @f; @width is the terminal's, 0 if it is none. Return: 0 or -ENOMEM.
+ * @render: print @a to @f. Return: 0 or negative errno.
  */
 struct renderer {
 	const char *name;
-	int (*render)(FILE *f, const struct advice *a, unsigned int width);
+	int (*render)(FILE *f, const struct advice *a);
 };
 
 extern const struct renderer render_text;

@@ -5,8 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include <analyzer/render.h>
 #include <cli/advise.h>
@@ -52,13 +50,6 @@ static bool get_cost(struct cost *c, const char *profile)
 	return !err;
 }
 
-static unsigned int terminal_width(void)
-{
-	struct winsize ws;
-
-	return isatty(STDOUT_FILENO) && !ioctl(STDOUT_FILENO, TIOCGWINSZ, &ws) ? ws.ws_col : 0;
-}
-
 static int report(const struct advise *adv)
 {
 	const struct renderer *r = renderer_by_name(adv->json ? "json" : "text");
@@ -90,7 +81,7 @@ static int report(const struct advise *adv)
 		fclose(f);
 	if (err)
 		return ESCA_EXIT_FAILED;
-	err = r->render(stdout, a, terminal_width());
+	err = r->render(stdout, a);
 	advice_free(a);
 	if (err || fflush(stdout)) {
 		msg_perror(err ? err : errno, "cannot write the report");

@@ -51,7 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	rewind(f);
 	if (!advice_from_file(f, &cost, &limits, &a, &why)) {
-		if (render_text.render(out, a, 0) || render_json.render(out, a, 0))
+		if (render_text.render(out, a) || render_json.render(out, a))
 			abort();
 		advice_free(a);
 	}
