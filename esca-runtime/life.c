@@ -38,13 +38,19 @@ static bool hands_off(void)
 
 static void life_barrier(void)
 {
-	if (self.q && self.q->n && !hands_off())
+	if (hands_off())
+		return;
+	if (self.q && self.q->n) {
 		queue_flush(self.q);
+		stats_publish();
+	}
+	if (unlikely(spill_total))
+		spill_finish_all(0);
 }
 
 static bool life_pending(void)
 {
-	return self.q && self.q->n;
+	return (self.q && self.q->n) || spill_total;
 }
 
 static void life_finish(void)

@@ -315,6 +315,9 @@ bool quiet(struct fd_entry *e, long fd)
 	case FD_STREAM:
 	case FD_SOCKET:
 	case FD_LISTEN:
+		/* A local peer may be in this very thread: what was written is there to be read. */
+		if ((e->flags & FD_UNIX) && self.q->nunix)
+			return false;
 		return e->flags & FD_NONBLOCK;
 	case FD_REG:
 	case FD_LOG:
@@ -322,6 +325,18 @@ bool quiet(struct fd_entry *e, long fd)
 	default:
 		return false;
 	}
+}
+
+/* A read of @e failed with @ret: the server knows now that the stream is broken, and no later write
+ * may seem to succeed. */
+static void broken(struct fd_entry *e, long ret)
+{
+	if (e->cls != FD_STREAM || ret == -EAGAIN || ret == -EINTR || ret == -EFAULT ||
+	    ret == -EINVAL || ret == -ENOMEM)
+		return;
+	flush_of(e);
+	e->flags |= FD_NODEFER;
+	e->err = 0;
 }
 
 HANDLER(run_read)
@@ -335,9 +350,14 @@ HANDLER(run_read)
 	if (ZOMBIE(e))
 		return -EBADF;
 	flush_unless_quiet(e, a0);
+	/* A server that asks for the answer without waiting for events drives the spill too. */
+	if (e && unlikely(e->spill))
+		spill_drain(e, (int)a0);
 	ret = pass(CALL);
 	if (e && unlikely(e->err) && ret <= 0 && e->cls == FD_STREAM)
 		return -late_error_take(e);
+	if (e && unlikely(ret < 0) && ret != -EAGAIN)
+		broken(e, ret);
 	if (nr == SYS_recvmsg && ret >= 0)
 		rights_in((struct msghdr *)a1);
 	return ret;

@@ -123,8 +123,15 @@ long wait_epoll(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 	return n;
 }
 
+/* What a wait other than epoll's may sleep at a time while something is spilled, in ms: no event of
+ * it drives that. */
+#define SPILL_SLICE 10
+
 long wait_other(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 {
+	int64_t end = -1;
+	long n;
+
 	self.n[C_CALLS]++;
 	if (unlikely(self.bypass) && bypassed())
 		return raw_syscall(nr, a0, a1, a2, a3, a4, a5);
@@ -132,6 +139,20 @@ long wait_other(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 	if (self.q)
 		self.q->in_turn = false;
 	if (unlikely(spill_total))
-		spill_before_wait();
-	return pass(nr, a0, a1, a2, a3, a4, a5);
+		spill_finish_all(0);
+	if (likely(!spill_total) || nr != SYS_poll)
+		return pass(nr, a0, a1, a2, a3, a4, a5);
+	if ((int)a2 >= 0)
+		end = now_ns() + (int64_t)(int)a2 * 1000000;
+	for (;;) {
+		int64_t left = end < 0 ? SPILL_SLICE : (end - now_ns() + 999999) / 1000000;
+
+		if (left < 0)
+			left = 0;
+		n = pass(nr, a0, a1, spill_total && left > SPILL_SLICE ? SPILL_SLICE : left, 0, 0,
+			 0);
+		if (n || (end >= 0 && now_ns() >= end))
+			return n;
+		spill_finish_all(0);
+	}
 }

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/* equiv.h - what the cases of tests/equiv share: a server and a peer, two processes that write down
+ * what they see. */
+#ifndef ESCA_TESTS_EQUIV_H
+#define ESCA_TESTS_EQUIV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+
+/**
+ * struct equiv_case - both run in a process of their own and connect through 127.0.0.1. What they
+ * note() is printed when both have ended, the server's first. It must not depend on timing: the
+ * plain run and those under the runtime are compared byte for byte.
+ */
+struct equiv_case {
+	const char *name;
+	void (*server)(void);
+	void (*peer)(void);
+};
+
+extern const struct equiv_case equiv_io[], equiv_life[];
+
+/** The listening socket of the server, non-blocking, made before either runs. */
+extern int listener;
+/** The server's arguments after an exec: NULL else. */
+extern const char *self_path;
+
+void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void die(const char *what) __attribute__((noreturn));
+
+/** note_result() - a call's result and the name of its errno. */
+void note_result(const char *what, long ret);
+
+/* --- server --- */
+
+int epoll_new(void);
+void watch(int ep, int op, int fd, uint32_t events);
+/** next_event() - the descriptor of the next event, which ends a turn; dies after ten seconds
+ * without one. */
+int next_event(int ep, uint32_t *events);
+/** serve_one() - accept a connection, watch it, and read the request in a turn of the loop. */
+int serve_one(int ep, uint32_t events);
+/** accept_wait() - the same without a request. */
+int accept_wait(int ep, uint32_t events);
+/** read_request() - in a turn: one read, which must bring something. */
+void read_request(int fd);
+void set_int(int fd, int level, int name, int value);
+int get_int(int fd, int level, int name);
+
+/* --- peer --- */
+
+int dial(int rcvbuf);
+void say(int fd, const char *s);
+/** hear() - read exactly @n bytes and note them. */
+void hear(int fd, size_t n);
+/** hear_all() - read to the end, @step bytes at a time and resting between them, and note length,
+ * hash and how it ended. */
+void hear_all(int fd, size_t step, bool rest);
+void hang_up_hard(int fd);
+
+#endif

@@ -1,0 +1,49 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# equiv.sh - each case of tests/equiv/equiv plain and under esca run, with each backend: what its server and its peer see must be equal, and
+# the runtime must have deferred something, or the case proves nothing. ESCA_TEST names one case to run alone.
+set -u
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+prog=$top_builddir/tests/equiv/equiv
+# These never let the runtime defer: EPOLLONESHOT.
+idle=' spill-oneshot '
+bad=0
+spills=0
+backends=direct
+if "$ESCA" run --backend uring -- true >"$dir/uring" 2>&1; then
+	backends='direct uring'
+else
+	echo "without the uring backend: $(head -n 1 "$dir/uring")"
+fi
+
+for case in ${ESCA_TEST:-$("$prog")}; do
+	timeout 100 "$prog" "$case" >"$dir/plain" 2>&1
+	if grep -q FAILED "$dir/plain" || ! [ -s "$dir/plain" ]; then
+		echo "$case: the plain run failed:"
+		cat "$dir/plain"
+		bad=1
+		continue
+	fi
+	for backend in $backends; do
+		timeout 100 "$ESCA" run --backend "$backend" --stats "$dir/stats" -- "$prog" "$case" >"$dir/run" 2>&1
+		if ! diff "$dir/plain" "$dir/run" >"$dir/diff"; then
+			echo "$case, $backend: not what the plain run shows (<):"
+			cat "$dir/diff"
+			bad=1
+		fi
+		deferred=$(jq .total.deferred "$dir/stats")
+		echo "$case, $backend: $deferred calls deferred, $(jq .total.spills "$dir/stats") spills"
+		case $idle in *" $case "*) continue ;; esac
+		if [ "${deferred:-0}" -eq 0 ]; then
+			echo "$case, $backend: nothing was deferred"
+			bad=1
+		fi
+		spills=$((spills + $(jq .total.spills "$dir/stats")))
+	done
+done
+[ -n "${ESCA_TEST:-}" ] || [ "$spills" -gt 0 ] || {
+	echo "nothing was spilled in any case"
+	bad=1
+}
+exit $bad
