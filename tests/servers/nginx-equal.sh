@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 # nginx-equal.sh - every byte that nginx sends under esca run is the byte that it sends without, and so is its access log.
-# Sourced with `backend` set by the test of each backend. ESCA_TEST names one configuration to run alone.
+# Sourced with `backend` set by the test of each backend. ESCA_TEST names one configuration to run alone, patterns allowed.
+# ESCA_TEST_QUICK=1 leaves out all but four, for builds in which libesca.so is the same as in another that had them all.
 # shellcheck shell=bash
 # shellcheck source=tests/servers/nginx-lib.sh
 . "$top_srcdir/tests/servers/nginx-lib.sh"
@@ -17,6 +18,9 @@ equal()
 	local name=$1 file=$2 how
 
 	shift 2
+	case ${ESCA_TEST_QUICK:-} in
+	1) case $name in plain | nopush-cache | tight-nopush | proxy) ;; *) return ;; esac ;;
+	esac
 	# shellcheck disable=SC2254
 	case $name in ${ESCA_TEST:-*}) ;; *) return ;; esac
 	echo "$backend: $name: $*"
