@@ -301,7 +301,8 @@ static void let_go(struct recorder *r, struct rec_thread *t, uint64_t limit)
 			recorder_check(r, err);
 	}
 	t->n -= n;
-	memmove(t->calls, t->calls + n, t->n * sizeof(*t->calls));
+	if (n)
+		memmove(t->calls, t->calls + n, t->n * sizeof(*t->calls));
 }
 
 void recorder_call(struct recorder *r, const struct trace_call *c)

@@ -79,9 +79,9 @@ ls s.json.* 2>/dev/null && bad "a temporary file was left"
 pid=$(sh -c 'echo $$; exec "$ESCA" run -- sh -c "echo \$\$"' | uniq | wc -l)
 [ "$pid" = 1 ] || bad "the server does not have esca's pid"
 
-# --- libesca.so comes first and the user's own LD_PRELOAD stays
-LD_PRELOAD=libc.so.6 "$ESCA" run -- sh -c 'echo $LD_PRELOAD' >out
-grep -q '^/.*/libesca\.so:libc\.so\.6$' out || bad "LD_PRELOAD is $(cat out)"
+# --- libesca.so comes first and the user's own LD_PRELOAD stays (libm: one of libc would come before the runtime of a sanitizer build)
+LD_PRELOAD=libm.so.6 "$ESCA" run -- sh -c 'echo $LD_PRELOAD' >out
+grep -q '^/.*/libesca\.so:libm\.so\.6$' out || bad "LD_PRELOAD is $(cat out)"
 "$ESCA" run -- cat /proc/self/maps | grep -q libesca.so || bad "libesca.so is not in the server"
 "$ESCA" run --backend uring -- sh -c 'echo "$ESCA_RUNTIME"' >out 2>err
 if [ -s err ]; then

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 # trace.sh - what the tests of esca trace share. Sourced.
 # shellcheck shell=bash
+# shellcheck disable=SC2034
 victim=$top_builddir/tests/live/victim
 calls=$top_builddir/tests/live/calls
 dir=$(mktemp -d "${TMPDIR:-/tmp}/esca-test-trace.XXXXXX")
