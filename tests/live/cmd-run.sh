@@ -91,6 +91,48 @@ else
 	grep -q 'backend=uring' out || bad "asked for uring, the plan is $(cat out)"
 fi
 
+# --- a server with an allocator of its own (redis, with jemalloc), which is at work before libesca.so has been initialised
+cat >alloc.c <<'END'
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+static char pool[1 << 20];
+static size_t used;
+void *malloc(size_t n)
+{
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	size_t *p;
+	void *m;
+
+	pthread_mutex_lock(&lock);
+	p = (void *)(pool + used);
+	m = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	munmap(m, 4096);
+	used += (n + 31) / 16 * 16;
+	if (used > sizeof(pool))
+		_exit(3);
+	*p = n;
+	pthread_mutex_unlock(&lock);
+	return p + 2;
+}
+void free(void *p) { (void)p; }
+void *calloc(size_t n, size_t m) { return malloc(n * m); }
+void *realloc(void *old, size_t n)
+{
+	void *p = malloc(n);
+	return old ? memcpy(p, old, ((size_t *)old)[-2] < n ? ((size_t *)old)[-2] : n) : p;
+}
+__attribute__((constructor)) static void early(void) { free(malloc(1)); }
+END
+echo 'int main(void) { return 0; }' >main.c
+if ${CC:-cc} -shared -fPIC -o liballoc.so alloc.c && ${CC:-cc} -o own-malloc main.c -Wl,--no-as-needed,-rpath,"$dir" -L. -lalloc; then
+	expect 0 '' -- ./own-malloc
+else
+	bad "cannot build a program with an allocator of its own"
+fi
+
 # --- signals reach the server once, those of a terminal are left to it
 cat >server <<'END'
 #!/bin/sh
