@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 #include <x86intrin.h>
@@ -32,11 +33,13 @@ _Static_assert(sizeof(struct record_ring) <= 1 << 20, "a ring stays below 1 MiB"
 #define STUCK_NS                                                                                   \
 	100000000u /* a claimed slot that stays empty this long while later ones fill was jumped   \
 		      out of */
-#define LENDS_MAX 8
+#define LENDS_MAX  8
+#define OPENED_MAX 8 /* descriptors whose path is looked up in a round */
 
 /** The calls of one thread that are not written yet. */
 struct rec_thread {
 	uint32_t tid;
+	uint32_t pid;
 	uint64_t open_ns;  /* when the net lane call in flight began; 0: none */
 	uint64_t limit_ns; /* calls that began before this can be written */
 	struct trace_call *calls;
@@ -73,6 +76,8 @@ struct recorder {
 	uint64_t ns_per_tick; /* times 2^32 */
 	bool tsc;
 	int err;
+	unsigned int nopened;
+	struct trace_call opened[OPENED_MAX]; /* of this round, not closed in it */
 	char plan[128];
 };
 
@@ -318,6 +323,58 @@ void recorder_open(struct recorder *r, uint32_t tid, uint64_t enter_ns)
 		t->open_ns = enter_ns;
 }
 
+void recorder_thread(struct recorder *r, uint32_t tid, uint32_t pid)
+{
+	struct rec_thread *t = thread_of(r, tid);
+
+	if (t)
+		t->pid = pid;
+}
+
+/* --- paths of what was opened by a ring call --- */
+
+static uint32_t process_of(struct recorder *r, uint32_t tid)
+{
+	struct rec_thread *t = thread_of(r, tid);
+
+	return t ? t->pid : 0;
+}
+
+/* Remember what @c opens, and forget it again if it is closed at once. */
+static void follow_open(struct recorder *r, const struct trace_call *c)
+{
+	if ((c->nr == SYS_openat || c->nr == SYS_open) && c->result >= 0 && r->nopened < OPENED_MAX)
+		r->opened[r->nopened++] = *c;
+	if (c->nr != SYS_close)
+		return;
+	for (unsigned int i = 0; i < r->nopened; i++)
+		if (r->opened[i].result == (int)c->args[0] &&
+		    process_of(r, r->opened[i].tid) == process_of(r, c->tid))
+			r->opened[i--] = r->opened[--r->nopened];
+}
+
+static void put_paths(struct recorder *r)
+{
+	for (unsigned int i = 0; i < r->nopened; i++) {
+		const struct trace_call *c = &r->opened[i];
+		struct trace_path rec = {
+			.pid = process_of(r, c->tid),
+			.fd = (int32_t)c->result,
+			.mono_ns = c->exit_ns,
+		};
+		char link[48], path[4096];
+		ssize_t n;
+
+		snprintf(link, sizeof(link), "/proc/%u/fd/%d", c->tid, rec.fd);
+		n = readlink(link, path, sizeof(path) - 1);
+		if (n <= 0 || !rec.pid)
+			continue;
+		path[n] = '\0';
+		recorder_check(r, trace_put_path(r->w, &rec, path));
+	}
+	r->nopened = 0;
+}
+
 /* --- rings --- */
 
 static void take_slot(struct recorder *r, const struct record_slot *s, uint32_t tid)
@@ -336,6 +393,7 @@ static void take_slot(struct recorder *r, const struct record_slot *s, uint32_t 
 	};
 
 	memcpy(c.args, s->args, sizeof(c.args));
+	follow_open(r, &c);
 	hold(r, &c);
 }
 
@@ -446,6 +504,7 @@ unsigned int recorder_drain(struct recorder *r)
 	used = r->area ? __atomic_load_n(&r->area->used, __ATOMIC_ACQUIRE) : 0;
 	for (unsigned int i = 0; i < used && i < RECORD_RINGS; i++)
 		n += drain_ring(r, i);
+	put_paths(r);
 	HASH_ITER (hh, r->threads, t, next) {
 		if (t->n)
 			let_go(r, t, t->limit_ns);

@@ -34,6 +34,9 @@ struct trace_writer *recorder_writer(const struct recorder *r);
 void recorder_check(struct recorder *r, int err);
 int recorder_error(const struct recorder *r);
 
+/** recorder_thread() - @tid belongs to process @pid. */
+void recorder_thread(struct recorder *r, uint32_t tid, uint32_t pid);
+
 /** recorder_call() - a finished call of the net or stop lane; it is written when no earlier call of
  * its thread can still come. */
 void recorder_call(struct recorder *r, const struct trace_call *c);

@@ -217,6 +217,7 @@ static void put_thread(struct tracer *t, const struct tracee *e)
 	char comm[32];
 	size_t n = proc_read(e->tid, "comm", comm, sizeof(comm));
 
+	recorder_thread(t->rec, rec.tid, rec.pid);
 	if (n && comm[n - 1] == '\n')
 		comm[n - 1] = '\0';
 	recorder_check(t->rec, trace_put_thread(recorder_writer(t->rec), &rec, comm));

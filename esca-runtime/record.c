@@ -30,7 +30,7 @@
 #define STACK_HEADS 1024
 #define RANGES	    4
 #define PROBES	    1000
-#define ROUNDS	    5
+#define ROUNDS	    10
 
 /** A stack the tracer has unwound for this process. */
 struct known_stack {
@@ -315,6 +315,19 @@ static void fd_set_kind(long fd, uint8_t kind, long flags)
 	tables->fd[fd].kind = kind;
 }
 
+/* What a listening stream socket gives is a stream of its family, and takes no flags from it. */
+static void fd_accepted(long listener, long fd, long flags)
+{
+	bool known = listener >= 0 && listener < RECORD_FDS &&
+		     tables->fd[listener].kind == RECORD_FD_LISTEN;
+	long domain = known ? record_sockopt(record_gate, fd, SO_DOMAIN) : -1;
+	uint8_t kind = domain == AF_UNIX			 ? RECORD_FD_UNIX
+		       : domain == AF_INET || domain == AF_INET6 ? RECORD_FD_TCP
+								 : RECORD_FD_NONE;
+
+	fd_set_kind(fd, kind, O_RDWR | (flags & O_NONBLOCK));
+}
+
 static void fd_set_flag(long fd, uint8_t mask, uint8_t flags)
 {
 	if (fd >= 0 && fd < RECORD_FDS)
@@ -345,9 +358,17 @@ static void fd_follow(long nr, const long *a, long ret)
 		fd_forget((unsigned int)a[0], (unsigned int)a[1]);
 		break;
 	case SYS_accept:
+		fd_accepted(a[0], ret, 0);
+		break;
 	case SYS_accept4:
+		fd_accepted(a[0], ret, a[3]);
+		break;
 	case SYS_open:
+		fd_set_kind(ret, record_kind(record_gate, ret), a[1]);
+		break;
 	case SYS_openat:
+		fd_set_kind(ret, record_kind(record_gate, ret), a[2]);
+		break;
 	case SYS_socket:
 	case SYS_dup:
 	case SYS_dup2:

@@ -199,35 +199,38 @@ static inline uint8_t record_anon_kind(record_syscall call, long fd)
 	return RECORD_FD_OTHER;
 }
 
-/** record_look() - find out what @fd is; UNKNOWN if it is not open. */
+/** record_kind() - what @fd is; UNKNOWN if it is not open. */
+static inline uint8_t record_kind(record_syscall call, long fd)
+{
+	struct stat st;
+
+	if (call(SYS_fstat, fd, (long)&st, 0, 0, 0, 0) < 0)
+		return RECORD_FD_UNKNOWN;
+	switch (st.st_mode & S_IFMT) {
+	case S_IFREG:
+		return RECORD_FD_REG;
+	case S_IFDIR:
+		return RECORD_FD_DIR;
+	case S_IFIFO:
+		return RECORD_FD_PIPE;
+	case S_IFSOCK:
+		return record_socket_kind(call, fd);
+	case 0:
+		return record_anon_kind(call, fd);
+	}
+	return RECORD_FD_OTHER;
+}
+
+/** record_look() - find out what @fd is and how it was opened. */
 static inline struct record_fd record_look(record_syscall call, long fd)
 {
 	struct record_fd r = {RECORD_FD_UNKNOWN, 0};
-	struct stat st;
 	long fl = call(SYS_fcntl, fd, F_GETFL, 0, 0, 0, 0);
 
-	if (fl < 0 || call(SYS_fstat, fd, (long)&st, 0, 0, 0, 0) < 0)
+	if (fl < 0)
 		return r;
+	r.kind = record_kind(call, fd);
 	r.flags = record_flags(fl);
-	switch (st.st_mode & S_IFMT) {
-	case S_IFREG:
-		r.kind = RECORD_FD_REG;
-		break;
-	case S_IFDIR:
-		r.kind = RECORD_FD_DIR;
-		break;
-	case S_IFIFO:
-		r.kind = RECORD_FD_PIPE;
-		break;
-	case S_IFSOCK:
-		r.kind = record_socket_kind(call, fd);
-		break;
-	case 0:
-		r.kind = record_anon_kind(call, fd);
-		break;
-	default:
-		r.kind = RECORD_FD_OTHER;
-	}
 	return r;
 }
 

@@ -40,6 +40,12 @@ for mode in files threads forks vforks spawns thread-execs interrupted restarted
 		same "$mode" "$method"
 		"$calls" t.data --lanes >lanes
 		grep -q ' lost ' lanes && bad "$mode by $method: calls were lost"
+		if [ "$mode" = files ]; then
+			"$ESCA" dump t.data >text
+			for kind in 'pread64([0-9]*<reg>' 'write([0-9]*<pipe>' 'read([0-9]*<pipe>' 'close(-77'; do
+				grep -q "$kind" text || bad "files by $method: nowhere $kind"
+			done
+		fi
 		case $mode-$method in
 		restarted-*)
 			awk '$2 == "read" && $4 != 0 && $5 == 2 { n++ } END { exit !n }' lanes ||
@@ -55,6 +61,8 @@ for mode in files threads forks vforks spawns thread-execs interrupted restarted
 		files-ring)
 			awk '$2 == "lseek" && $4 == 0 { ring++ } $2 == "getppid" && $4 == 1 { net++ }
 				END { exit !(ring > 10 && net > 10) }' lanes || bad "files by ring: the lanes are not as they should be"
+			"$ESCA" dump --format json t.data | grep -q '"type":"path".*"path":"[^"]*/live/.*victim"' ||
+				bad "files by ring: the path of the opened file is missing"
 			;;
 		*-ptrace)
 			awk 'NF == 6 && $4 != 2 { n++ } END { exit n > 0 }' lanes || bad "$mode by ptrace: a call of another lane"
