@@ -539,6 +539,12 @@ static int choose_lane(struct options *o, struct target *t, char *library, size_
 			  ESCA_LIBDIR);
 		return ESCA_EXIT_FAILED;
 	}
+	if (!o->stop_lane && strpbrk(library, " :")) {
+		msg_error("cannot preload '%s', because the loader splits paths at spaces and colons; "
+			  "install esca in a folder without them",
+			  library);
+		return ESCA_EXIT_FAILED;
+	}
 	return 0;
 }
 
