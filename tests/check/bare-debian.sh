@@ -95,12 +95,15 @@ unowned()
 	(outside) | sed 's/^\.//' >"$root/after"
 	comm -13 "$root/before" "$root/after" >"$root/new"
 	cat "$root"/var/lib/dpkg/info/*.list | sort -u >"$root/owned"
-	comm -23 "$root/new" "$root/owned" | grep -vE "$made"
+	# A package's empty log files are its own, lines in them are not.
+	comm -23 "$root/new" "$root/owned" | grep -vE "$made" | while IFS= read -r f; do
+		[[ $f = /var/log/* && ! -s $root$f ]] || echo "$f"
+	done
 	rm -f "$root"/{after,new,owned}
 }
 
 # Made by the maintainer scripts of packages (perl, ssl, fontconfig, systemd and the like).
-made='^/(etc/(\.pwd\.lock|group-?|gshadow-?|passwd-?|shadow-?|subuid-?|subgid-?|alternatives/|rc[0-9S]\.d/|ssl/|ca-certificates|mime\.types|shells|papersize|perl/|python3|fonts/|systemd/|udev/|dbus-1/|X11/|environment|default/|machine-id|profile\.d/|apparmor\.d/|nginx/)|var/lib/(systemd|python|ucf|nginx|pam|emacsen-common|misc|shells\.state|xml-core|sgml-base|dbus|polkit-1|git)(/|$)|var/backups/|after$|before$|new$|owned$)'
+made='^/(etc/(\.pwd\.lock|group-?|gshadow-?|passwd-?|shadow-?|subuid-?|subgid-?|alternatives/|rc[0-9S]\.d/|ssl/|ca-certificates|mime\.types|shells|papersize|perl/|python3|fonts/|systemd/|udev/|dbus-1/|X11/|environment|default/|machine-id|profile\.d/|apparmor\.d/|nginx/)|var/lib/(systemd|python|ucf|nginx|pam|emacsen-common|misc|shells\.state|xml-core|sgml-base|dbus|polkit-1|git)(/|$)|var/backups/|var/www/html/index\.nginx-debian\.html$|after$|before$|new$|owned$)'
 
 (outside) | sed 's/^\.//' >"$root/before"
 printf '== in the bare Debian:'
