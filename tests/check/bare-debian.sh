@@ -103,7 +103,7 @@ unowned()
 }
 
 # Made by the maintainer scripts of packages (perl, ssl, fontconfig, systemd and the like).
-made='^/(etc/(\.pwd\.lock|group-?|gshadow-?|passwd-?|shadow-?|subuid-?|subgid-?|alternatives/|rc[0-9S]\.d/|ssl/|ca-certificates|mime\.types|shells|papersize|perl/|python3|fonts/|systemd/|udev/|dbus-1/|X11/|environment|default/|machine-id|profile\.d/|apparmor\.d/|nginx/)|var/lib/(systemd|python|ucf|nginx|pam|emacsen-common|misc|shells\.state|xml-core|sgml-base|dbus|polkit-1|git)(/|$)|var/backups/|var/www/html/index\.nginx-debian\.html$|after$|before$|new$|owned$)'
+made='^/(etc/(\.pwd\.lock|group-?|gshadow-?|passwd-?|shadow-?|subuid-?|subgid-?|alternatives/|rc[0-9S]\.d/|ssl/|ca-certificates|mime\.types|shells|papersize|perl/|python3|fonts/|systemd/|udev/|dbus-1/|X11/|environment|inputrc|default/|machine-id|profile\.d/|apparmor\.d/|nginx/)|var/lib/(systemd|python|ucf|nginx|pam|emacsen-common|misc|shells\.state|xml-core|sgml-base|dbus|polkit-1|git)(/|$)|var/backups/|var/www/html/index\.nginx-debian\.html$|after$|before$|new$|owned$)'
 
 (outside) | sed 's/^\.//' >"$root/before"
 printf '== in the bare Debian:'
