@@ -30,7 +30,7 @@ struct esca_stats_slot {
 	uint64_t calls;		/* wrapped calls the server made */
 	uint64_t crossings;	/* times the runtime entered the kernel, for whatever reason */
 	uint64_t deferred;	/* calls answered at once and made later */
-	uint64_t fused;		/* calls that needed no kernel entry of their own: merged, folded or elided */
+	uint64_t fused;		/* deferred calls that needed no operation of their own: merged with another's, or elided */
 	uint64_t passed;	/* calls handed to the kernel as they came */
 	uint64_t short_writes;	/* flushes that the kernel took only in part */
 	uint64_t errors;	/* flushed calls that failed and are owed to the server */
@@ -42,6 +42,7 @@ struct esca_stats_slot {
 /* Bounds of mode run. What is over a bound takes the plain way: flush, then the real call. */
 #define ESCA_FD_MAX	 65536	     /* descriptors beyond this number are never deferred on */
 #define ESCA_COPY_MAX	 (16 << 10)  /* bytes of one call, or of one small file, that are worth copying */
+#define ESCA_MORE_MAX	 (64 << 10) /* a bigger body does not share a packet with its header: its pages would be out of line in every packet */
 #define ESCA_CREDIT_MAX	 (64 << 10)  /* bytes of one stream that may be answered before the kernel has them */
 #define ESCA_LOG_MAX	 4096	     /* bytes of one log write that may wait */
 #define ESCA_QUEUE_CALLS 256	     /* calls that may wait in one thread */

@@ -58,7 +58,7 @@ static void reset(struct queue *q)
 {
 	q->n = 0;
 	q->nops = q->nsegs = q->nruns = q->nunix = 0;
-	q->used = q->log_used = q->operations = 0;
+	q->used = q->log_used = 0;
 	q->list.prev = q->list.next = &q->list;
 }
 
@@ -211,6 +211,7 @@ static void settle(struct queue *q, struct op *op, const struct send *s)
 		size_t done = s->result > 0 ? (size_t)s->result : 0;
 
 		self.n[C_SHORT]++;
+		e->bulk = true;
 		spill_add(e, op->fd, s->iov, s->niov, done);
 		return;
 	}
@@ -253,7 +254,7 @@ void queue_flush_locked(struct queue *q, struct op *more)
 	n = collect(q, more);
 	if (n)
 		backend->send(q, q->sends, n);
-	made += n + q->operations;
+	made += n;
 	for (op = q->list.next; op != &q->list; op = op->next) {
 		op->e->op = NULL;
 		if (op->nseg)
@@ -416,7 +417,6 @@ long queue_file(struct fd_entry *e, int fd, int in, off_t *off, size_t count)
 		goto out;
 	}
 	op_extend(q, op, (size_t)got);
-	q->operations++;
 	op->more = false;
 	*off += got;
 	ret = got;

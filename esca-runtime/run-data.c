@@ -23,7 +23,7 @@ static long stream_real(struct fd_entry *e, long fd, size_t len, bool nosignal, 
 	long ret;
 
 	if (q && q->n) {
-		more = len && e->op && e->op->nseg && !(e->flags & FD_UNIX);
+		more = len && len <= ESCA_MORE_MAX && e->op && e->op->nseg && !(e->flags & FD_UNIX);
 		queue_lock(q);
 		queue_flush_locked(q, more ? e->op : NULL);
 		queue_unlock(q);
@@ -35,6 +35,8 @@ static long stream_real(struct fd_entry *e, long fd, size_t len, bool nosignal, 
 	ret = pass(CALL);
 	if (more && ret <= 0)
 		fuse_push(e, (int)fd);
+	if (ret > ESCA_COPY_MAX || ret == -EAGAIN)
+		e->bulk = true;
 	return ret;
 }
 
@@ -83,7 +85,7 @@ static long out(struct fd_entry *e, long fd, const struct iovec *iov, unsigned l
 	if (unlikely(e->spill || e->err) && stream_ill(e, fd, nosignal, &ret))
 		return ret;
 	if (stream_ready(e, fd)) {
-		len = flags & ~SEND_FLAGS ? 0 : iov_small(iov, n);
+		len = (flags & ~SEND_FLAGS) || e->bulk ? 0 : iov_small(iov, n);
 		if (len) {
 			ret = queue_send(e, (int)fd, iov, (unsigned int)n, len, flags);
 			if (likely(ret != NOT_QUEUED))
@@ -263,7 +265,7 @@ HANDLER(run_sendfile)
 	if (unlikely(e->spill || e->err) && stream_ill(e, a0, false, &ret))
 		return ret;
 	if (stream_ready(e, a0)) {
-		if (off && *off >= 0 && a3 > 0 && (size_t)a3 <= ESCA_COPY_MAX && in) {
+		if (off && !e->bulk && *off >= 0 && a3 > 0 && (size_t)a3 <= ESCA_COPY_MAX && in) {
 			if (!(in->flags & FD_INODE))
 				fd_probe(in, (int)a1);
 			if (in->flags & FD_INODE) {
@@ -274,7 +276,7 @@ HANDLER(run_sendfile)
 					return ret;
 			}
 		}
-		return stream_real(e, a0, 1, false, CALL);
+		return stream_real(e, a0, (size_t)a3, false, CALL);
 	}
 	flush();
 	if (unlikely(e->spill))
@@ -354,6 +356,8 @@ HANDLER(run_read)
 	if (e && unlikely(e->spill))
 		spill_drain(e, (int)a0);
 	ret = pass(CALL);
+	if (e && ret > 0)
+		e->bulk = false;
 	if (e && unlikely(e->err) && ret <= 0 && e->cls == FD_STREAM)
 		return -late_error_take(e);
 	if (e && unlikely(ret < 0) && ret != -EAGAIN)

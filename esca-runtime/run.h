@@ -104,8 +104,10 @@ struct fd_entry {
 	uint8_t log_pending;		 /* lines of it wait in owner's queue */
 	uint8_t cork, nodelay;		 /* what the kernel has: 0, 1, OPT_UNKNOWN */
 	uint8_t cork_want, nodelay_want; /* what the server set; applied at the flush */
-	uint16_t err;			 /* errno owed to the server, 0 if none */
-	uint32_t credit;		 /* bytes that may be answered ahead; 0: not fetched yet */
+	bool bulk;    /* the peer has a lot to read first: the socket is likely full until it says
+			 something */
+	uint16_t err; /* errno owed to the server, 0 if none */
+	uint32_t credit;     /* bytes that may be answered ahead; 0: not fetched yet */
 	uint32_t gen;	     /* FD_EPOLL: distinguishes instances that had the same number */
 	struct queue *owner; /* thread that queued on it; FD_EPOLL: thread that waits on it */
 	struct op *op;	     /* what waits in owner's queue */
@@ -200,9 +202,8 @@ struct queue {
 	bool in_turn;
 	uint16_t nops, nsegs, nruns, nunix;
 	uint32_t used, log_used;
-	uint32_t operations; /* kernel entries that single calls among those n needed already */
-	uint64_t t0;	     /* tsc when the oldest was queued */
-	struct op list;	     /* in order */
+	uint64_t t0;	/* tsc when the oldest was queued */
+	struct op list; /* in order */
 	struct op ops[ESCA_QUEUE_CALLS];
 	struct seg segs[QUEUE_SEGS];
 	struct log_run runs[LOG_RUNS];
