@@ -159,6 +159,9 @@ static void reset_server(void)
 				told = true;
 			else if (send(fd, "response", 8, MSG_NOSIGNAL) < 0)
 				told = true;
+			/* As nginx does: a short read is the last one until the next event. */
+			if (n > 0)
+				break;
 		}
 	}
 	note("told: %d", told);
