@@ -33,7 +33,7 @@ equal()
 		[ "$status" -eq 0 ] || fail "$name-$how: exit status $status"
 	done
 	compare "$name-vanilla" "$name-$backend" && check_log "$name-vanilla" "$name-$backend" &&
-		aggregated "$name-$backend" "$(case $name in *tight*) echo .spills ;; *) echo .fused ;; esac)" && rm -rf "$dir/$name-"*
+		aggregated "$name-$backend" "$(case $name in *tight*) echo .deferred ;; *) echo .fused ;; esac)" && rm -rf "$dir/$name-"*
 }
 
 ofc="open_file_cache max=100 inactive=60s"
