@@ -104,8 +104,17 @@ static void pin(int cpu)
 	sched_setaffinity(0, sizeof(set), &set);
 }
 
+/* In a child: SIGTERM when @parent is gone, also if it is gone already. */
+static void end_with(pid_t parent)
+{
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	if (getppid() != parent)
+		_exit(127);
+}
+
 static int server_start(struct server *srv, const struct bench_setup *s, const struct stats *stats)
 {
+	pid_t parent = getpid();
 	int null;
 
 	memset(srv, 0, sizeof(*srv));
@@ -117,7 +126,7 @@ static int server_start(struct server *srv, const struct bench_setup *s, const s
 		return 0;
 	setpgid(0, 0);
 	default_signals();
-	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	end_with(parent);
 	pin(s->server_cpu);
 	null = open("/dev/null", O_RDONLY);
 	if (null >= 0)
@@ -482,6 +491,7 @@ enum bench_end bench_child(char **argv, int cpu, int out_fd, int err_fd, unsigne
 {
 	double until = now_s() + 2. * timeout_s + STOP_S;
 	struct server child = {.log = -1};
+	pid_t parent = getpid();
 	bool told = false;
 
 	child.pid = fork();
@@ -492,7 +502,7 @@ enum bench_end bench_child(char **argv, int cpu, int out_fd, int err_fd, unsigne
 	if (!child.pid) {
 		setpgid(0, 0);
 		default_signals();
-		prctl(PR_SET_PDEATHSIG, SIGTERM);
+		end_with(parent);
 		pin(cpu);
 		if (dup2(out_fd, STDOUT_FILENO) < 0 || dup2(err_fd, STDERR_FILENO) < 0)
 			_exit(126);

@@ -442,9 +442,16 @@ static int verdict(struct session *s, const struct tracer_end *end, bool load_cu
 
 static void say_refused(int err, enum tracer_step step, const char *server)
 {
+	char pid[16];
+
 	switch (step) {
 	case TRACER_STEP_SEIZE:
-		if (err == -EPERM)
+		first_line("/proc/self/status", "TracerPid:", pid, sizeof(pid));
+		if (err == -EPERM && atoi(pid))
+			msg_error("cannot trace '%s', because esca and what it starts is traced already, "
+				  "by process %s; run esca without strace or a debugger around it",
+				  server, pid);
+		else if (err == -EPERM)
 			msg_error("this host does not let esca trace '%s'; in a container add "
 				  "--cap-add SYS_PTRACE, "
 				  "on a host set kernel.yama.ptrace_scope to 1 or less, or run as "

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -258,9 +259,41 @@ int load_listening(pid_t pid)
 
 /* --- the load command --- */
 
+/* The guard's own part: @shell runs. What comes to the group comes to the shell too; only that our
+ * caller is gone (then @parent is not our parent) is ours to tell the group. */
+static _Noreturn void guard(pid_t shell, pid_t parent, const sigset_t *signals)
+{
+	bool told = false;
+	sigset_t own;
+	int status;
+
+	while (waitpid(shell, &status, WNOHANG) != shell) {
+		if (!told && getppid() != parent) {
+			kill(0, SIGTERM);
+			told = true;
+		}
+		sigwaitinfo(signals, NULL);
+	}
+	if (!WIFSIGNALED(status))
+		_exit(WEXITSTATUS(status));
+	/* End as it did, without a second core. */
+	prctl(PR_SET_DUMPABLE, 0);
+	kill(getpid(), WTERMSIG(status));
+	sigemptyset(&own);
+	sigaddset(&own, WTERMSIG(status));
+	sigprocmask(SIG_UNBLOCK, &own, NULL);
+	_exit(128 + WTERMSIG(status));
+}
+
+/*
+ * PR_SET_PDEATHSIG reaches a child of ours and not its children, and a load is often a shell with a
+ * tool below it. So between us and the shell stands a guard that leads their process group, gets the
+ * signal and passes it on to all of them.
+ */
 pid_t load_spawn(const char *cmd, int cpu, int out_fd)
 {
-	pid_t pid = fork();
+	pid_t parent = getpid(), shell, pid = fork();
+	sigset_t all, none;
 
 	if (pid < 0)
 		return -errno;
@@ -273,10 +306,19 @@ pid_t load_spawn(const char *cmd, int cpu, int out_fd)
 	for (int sig = 1; sig < NSIG; sig++)
 		if (sig != SIGKILL && sig != SIGSTOP)
 			signal(sig, SIG_DFL);
-	sigset_t none;
-
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	if (getppid() != parent) /* it was gone before it could be asked for */
+		_exit(127);
+	if (out_fd >= 0 && dup2(out_fd, STDOUT_FILENO) < 0)
+		_exit(126);
+	close_range(STDERR_FILENO + 1, ~0u, 0); /* the guard never executes a program */
+	shell = fork();
+	if (shell < 0)
+		_exit(127);
+	if (shell)
+		guard(shell, parent, &all);
 	if (cpu >= 0) {
 		cpu_set_t set;
 
@@ -284,8 +326,8 @@ pid_t load_spawn(const char *cmd, int cpu, int out_fd)
 		CPU_SET((size_t)cpu, &set);
 		sched_setaffinity(0, sizeof(set), &set);
 	}
-	if (out_fd >= 0 && dup2(out_fd, STDOUT_FILENO) < 0)
-		_exit(126);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
 	execl("/bin/sh", "sh", "-c", cmd, (char *)NULL);
 	_exit(127);
 }

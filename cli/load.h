@@ -17,8 +17,9 @@ int load_listening(pid_t pid);
 
 /**
  * load_spawn() - run @cmd by /bin/sh -c in a process group of its own, with signals at their defaults.
+ * If this process is killed, the whole group gets SIGTERM.
  * @cpu: pin it there, -1 for no pinning. @out_fd: its standard output, -1 to inherit.
- * Return: the pid (wait for it; kill(-pid) ends the whole group), or negative errno.
+ * Return: the pid of the group's leader, which ends as the shell does (wait for it; kill(-pid) ends the whole group), or negative errno.
  */
 pid_t load_spawn(const char *cmd, int cpu, int out_fd);
 

@@ -128,6 +128,37 @@ interrupt HUP 0.7 --load 'sleep 1000' -- "$tiny" serve $port
 next_port
 interrupt TERM 0.7 --load "'$tiny' ask $port 100000000" -- "$tiny" serve $port
 
+# --- killed: neither the server nor the load outlives it
+killed() # AFTER ARG...
+{
+	local after=$1 pid i
+	shift
+	"$ESCA" bench "$@" >out 2>err &
+	pid=$!
+	for ((i = 0; i < 200; i++)); do "$after" && break; sleep 0.05; done
+	"$after" || bad "killed: bench did not get as far as '$after': $(cat err)"
+	kill -9 $pid
+	wait $pid 2>/dev/null
+	for ((i = 0; i < 100; i++)); do left_over || break; sleep 0.05; done
+	left_over && bad "killed: bench $* left something running"
+}
+serving() { grep -q ":$(printf %04X $port) .* 0A " /proc/net/tcp; }
+loading()
+{
+	local p
+
+	for p in /proc/[0-9]*; do
+		[ "$(readlink "$p/exe")" = "$tiny" ] && tr '\0' ' ' <"$p/cmdline" | grep -q ' ask ' && return 0
+	done 2>/dev/null
+	return 1
+}
+next_port
+killed left_over --no-predict --load true -- "$tiny" serve $port deaf
+next_port
+killed loading --no-predict --load "'$tiny' ask $port 100000000; true" -- "$tiny" serve $port
+next_port
+killed serving --load "'$tiny' ask $port 100000000; true" -- "$tiny" serve $port
+
 # --- with the recording for the prediction: it leaves no file, also when it is interrupted, and a recording that fails is not the end
 mkdir tmp
 export TMPDIR=$dir/tmp

@@ -146,6 +146,71 @@ none_left "$dir/log9"
 sound t.data 3
 [ "$(wc -l <lanes)" -gt 500 ] || bad "killed tracer: only $(wc -l <lanes) records"
 
+# --- and the load too, with what its shell has started
+"$ESCA" trace -o t.data --load 'sleep 4712 & touch loading; sleep 4713; true' -- ./server sock9 2>err &
+pid=$!
+for ((i = 0; i < 200; i++)); do [ -e loading ] && break; sleep 0.05; done
+[ -e loading ] || bad "the load of a tracer to be killed did not start"
+sleep 0.2
+kill -9 $pid
+wait $pid 2>/dev/null
+none_left 'sleep 471[23]'
+none_left './server sock'
+
+# --- no permission to trace: by a seccomp filter, because of another tracer
+cat >deny.c <<'END'
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+	struct sock_filter f[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ptrace, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog p = { .len = sizeof(f) / sizeof(*f), .filter = f };
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &p))
+		return 99;
+	execv(argv[1], argv + 1);
+	return 98;
+}
+END
+${CC:-cc} -o deny deny.c || exit 1
+
+# refused STATUS WORD COMMAND...: as expect, and the server was not started
+refused()
+{
+	local status=$1 word=$2 got
+	shift 2
+	rm -f started
+	# The leak check traces too.
+	ASAN_OPTIONS=${ASAN_OPTIONS-}:detect_leaks=0 timeout 30 "$@" >out 2>err
+	got=$?
+	[ "$got" = "$status" ] || bad "$*: exit status $got, not $status: $(cat err)"
+	grep -q -- "$word" err || bad "$*: does not say '$word': $(cat err)"
+	[ "$(grep -c '^esca: ' err)" = 1 ] || bad "$*: not one sentence: $(cat err)"
+	[ ! -e started ] || bad "$*: the server was started"
+}
+refused 2 'does not let esca trace .*touch.*SYS_PTRACE' ./deny "$ESCA" trace -o t.data -- touch started
+refused 2 'traced already' "$ESCA" trace -o outer.data -- "$ESCA" trace -o t.data -- touch started
+
+# --- a setuid server: root may record it, by stops, and another user may not
+cp /bin/true privileged && chmod 4755 privileged
+user=()
+if [ "$(id -u)" = 0 ]; then
+	expect 0 'every call is stopped' -o t.data -- ./privileged
+	sound t.data
+	user=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+fi
+chmod 755 . && cp "$ESCA" ./esca && chmod 755 esca
+refused 2 'setuid.*run esca trace as root' "${user[@]}" ./esca trace -o /dev/null -- ./privileged
+
 # --- a server that brings its own malloc, which maps and locks before libesca.so is ready
 cat >malloc.c <<'END'
 #include <pthread.h>

@@ -309,6 +309,46 @@ static void spawn_signals(void **state)
 	assert_int_equal(WTERMSIG(status), SIGTERM);
 }
 
+/* Whoever called is killed: the whole load ends, not only its shell. */
+static void spawn_orphaned(void **state)
+{
+	struct pollfd pfd;
+	int out[2], status;
+	char c;
+	pid_t pid;
+
+	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		load_spawn("sleep 1000 & (echo; sleep 1000); true", -1, out[1]);
+		for (;;)
+			pause();
+	}
+	close(out[1]);
+	assert_int_equal(read(out[0], &c, 1), 1);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	/* The pipe ends when nobody has it any more. */
+	pfd = (struct pollfd){.fd = out[0], .events = POLLIN};
+	assert_int_equal(poll(&pfd, 1, 20000), 1);
+	assert_int_equal(read(out[0], &c, 1), 0);
+	close(out[0]);
+}
+
+/* The leader of the group ends as the shell did. */
+static void spawn_status(void **state)
+{
+	int status;
+
+	assert_int_equal(waitpid(load_spawn("exit 42", -1, -1), &status, 0) > 0, 1);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 42);
+	assert_int_equal(waitpid(load_spawn("kill -KILL $$", -1, -1), &status, 0) > 0, 1);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGKILL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -318,7 +358,8 @@ int main(void)
 		cmocka_unit_test(parse_foreign),     cmocka_unit_test(listening_tcp),
 		cmocka_unit_test(listening_unix),    cmocka_unit_test(tree),
 		cmocka_unit_test(tree_of_subreaper), cmocka_unit_test(tree_cpu),
-		cmocka_unit_test(spawn_signals),
+		cmocka_unit_test(spawn_signals),     cmocka_unit_test(spawn_orphaned),
+		cmocka_unit_test(spawn_status),
 	};
 
 	cmocka_set_test_filter(getenv("ESCA_TEST"));
