@@ -55,7 +55,7 @@ enum trace_rec_type {
 	TRACE_REC_CPU = 8,     /* struct trace_cpu: what a thread had consumed at a moment */
 	TRACE_REC_MARK = 9,    /* struct trace_mark: readiness, begin and end of the load */
 	TRACE_REC_EXIT = 10,   /* struct trace_exit: a thread or process ended */
-	TRACE_REC_SYNC = 11,   /* uint64_t mono_ns: every call entered before this is in the file already */
+	TRACE_REC_SYNC = 11,   /* uint64_t mono_ns: every call that returned before this is in the file already */
 	TRACE_REC_SIGNAL = 12, /* struct trace_signal: a signal was delivered */
 	TRACE_REC_PATH = 13,   /* struct trace_path, path NUL: what name a descriptor was opened under */
 	TRACE_REC_END = 14,    /* struct trace_end */
