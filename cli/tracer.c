@@ -927,6 +927,8 @@ static int launch(struct tracer *t, const struct sock_fprog *prog, enum tracer_s
 		return -errno;
 	if (!t->pid)
 		child_main(t, prog, env, go[0], up[1]);
+	if (env != environ)
+		free(env);
 	close(go[0]);
 	close(up[1]);
 	*step = TRACER_STEP_SEIZE;

@@ -85,5 +85,7 @@ int main(int argc, char **argv)
 	}
 	if (e != TRACE_EOF)
 		fprintf(stderr, "%s: %s\n", argv[1], trace_strerror(e));
+	trace_reader_free(r);
+	fclose(f);
 	return e == TRACE_EOF ? 0 : e == TRACE_CUT ? 3 : 4;
 }
