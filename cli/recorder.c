@@ -608,6 +608,7 @@ void recorder_thread_gone(struct recorder *r, uint32_t tid)
 		drain_ring(r, i);
 		ring_release(r, (int)i);
 	}
+	put_paths(r); /* it stands before its end: what it has open is open still */
 	HASH_FIND(hh, r->threads, &tid, sizeof(tid), t);
 	if (!t)
 		return;

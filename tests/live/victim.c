@@ -136,6 +136,8 @@ static void files(void)
 	DO("close", close(55));
 	DO("close", close(fd));
 	some_calls(20);
+	/* Open to the end: its path is told however late one looks. */
+	DO("openat", open(self_path, O_RDONLY));
 }
 
 static void *thread_calls(void *arg)
