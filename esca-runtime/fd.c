@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 struct fd_entry fd_table[ESCA_FD_MAX];
 unsigned int fd_high;
 bool fd_size_limited;
+uint32_t fd_test_credit;
 
 static void note_high(const struct fd_entry *e)
 {
@@ -126,6 +128,8 @@ void fd_learn_stat(struct fd_entry *e, const struct stat *st)
 {
 	if (!S_ISREG(st->st_mode))
 		return;
+	if (e->reads && e->cls == FD_UNKNOWN)
+		e->cls = FD_REG;
 	e->dev = st->st_dev;
 	e->ino = st->st_ino;
 	e->flags |= FD_INODE;
@@ -142,8 +146,9 @@ void fd_accepted(struct fd_entry *l, long fd, bool nonblock)
 	e->flags = (l->flags & FD_UNIX) | (nonblock ? FD_NONBLOCK : 0);
 	e->cork = e->cork_want = l->cork;
 	e->nodelay = e->nodelay_want = l->nodelay;
-	if (!l->credit)
-		l->credit = fd_credit(e, (int)fd);
+	/* All that one listener accepts begin with the same empty buffer. */
+	if (!l->credit && fd_credit(e, (int)fd, 0, 1))
+		l->credit = e->credit;
 	e->credit = l->credit;
 }
 
@@ -155,22 +160,39 @@ void fd_opened(long fd, int flags)
 	 * known by its first fstat(). */
 	if (e && (flags & (O_PATH | O_DIRECTORY)))
 		e->cls = FD_OTHER;
+	else if (e)
+		e->reads = (flags & O_ACCMODE) == O_RDONLY;
 }
 
-uint32_t fd_credit(struct fd_entry *e, int fd)
+/* How much of a stream the kernel takes at once; source: sk_get_meminfo() in net/core/sock.c,
+ * sk_stream_memory_free() in net/sock.h. */
+static uint32_t room(const struct fd_entry *e, int fd)
 {
-	int size;
+	uint32_t info[SK_MEMINFO_VARS] = {0}, used;
+	socklen_t len = sizeof(info);
 
-	if (likely(e->credit))
-		return e->credit;
-	size = sockopt(fd, SOL_SOCKET, SO_SNDBUF);
-	if (size < 2)
-		size = 2;
+	if (raw_is_error(
+		    kernel(SYS_getsockopt, fd, SOL_SOCKET, SO_MEMINFO, (long)info, (long)&len)))
+		return 0;
+	used = info[e->flags & FD_UNIX ? SK_MEMINFO_WMEM_ALLOC : SK_MEMINFO_WMEM_QUEUED];
+	if (used >= info[SK_MEMINFO_SNDBUF])
+		return 0;
 	/* The kernel counts its own overhead in the buffer: about half of it is payload. */
-	e->credit = (uint32_t)size / 2;
+	return (info[SK_MEMINFO_SNDBUF] - used) / 2;
+}
+
+bool fd_credit(struct fd_entry *e, int fd, uint32_t waits, size_t len)
+{
+	if (unlikely(fd_test_credit))
+		return waits + len <= fd_test_credit;
+	if (likely(len <= e->credit))
+		return true;
+	/* What was answered ahead since the last look has left, as far as we know: look again. */
+	e->credit = room(e, fd);
 	if (e->credit > ESCA_CREDIT_MAX)
 		e->credit = ESCA_CREDIT_MAX;
-	return e->credit;
+	e->credit = e->credit > waits ? e->credit - waits : 0;
+	return len <= e->credit;
 }
 
 void fd_foreign(struct fd_entry *e)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <esca-runtime/cancel.h>
 #include <esca-runtime/plan.h>
 #include <esca-runtime/raw-syscall.h>
 #include <esca-runtime/runtime.h>
@@ -13,7 +14,7 @@ esca_handler esca_handlers[ROW_COUNT] = { [0 ... ROW_COUNT - 1] = esca_plain };
 
 long esca_plain(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 {
-	return raw_syscall(nr, a0, a1, a2, a3, a4, a5);
+	return sleeping_syscall(nr, a0, a1, a2, a3, a4, a5);
 }
 
 /* Does the word at @w have the key @key? Then copy its value, cut to @size. */

@@ -59,7 +59,7 @@ static void life_finish(void)
 		return;
 	queue_flush_all();
 	if (spill_total)
-		spill_finish_all(ESCA_EXIT_MS);
+		spill_end(ESCA_EXIT_MS);
 	stats_publish();
 }
 

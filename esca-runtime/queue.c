@@ -360,6 +360,7 @@ static void op_extend(struct queue *q, struct op *op, size_t len)
 		op->nseg++;
 	}
 	op->bytes += (uint32_t)len;
+	op->e->credit -= len < op->e->credit ? (uint32_t)len : op->e->credit;
 	q->used += (uint32_t)len;
 	q->n++;
 	self.n[C_DEFERRED]++;
@@ -368,7 +369,7 @@ static void op_extend(struct queue *q, struct op *op, size_t len)
 
 static bool in_credit(struct fd_entry *e, int fd, size_t len)
 {
-	return (e->op ? e->op->bytes : 0) + len <= fd_credit(e, fd);
+	return fd_credit(e, fd, e->op ? e->op->bytes : 0, len);
 }
 
 long queue_send(struct fd_entry *e, int fd, const struct iovec *iov, unsigned int n, size_t len,

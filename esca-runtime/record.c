@@ -9,6 +9,7 @@
  */
 #include "config.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <stddef.h>
 #include <sys/epoll.h>
@@ -17,6 +18,7 @@
 #include <sys/uio.h>
 #include <time.h>
 
+#include <esca-runtime/cancel.h>
 #include <esca-runtime/raw-syscall.h>
 #include <esca-runtime/record.h>
 #include <esca-runtime/runtime.h>
@@ -483,7 +485,14 @@ static inline __attribute__((always_inline)) long record(struct thread_state *t,
 		r->entered = enter;
 	}
 	barrier();
-	ret = record_gate(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+	if (unlikely(cancellable(nr))) {
+		int type = cancel_begin();
+
+		ret = record_gate(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+		cancel_end(type);
+	} else {
+		ret = record_gate(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+	}
 	exit = now();
 	if (unlikely(changes_fd[nr]) && !raw_is_error(ret) && !r->borrowed)
 		fd_follow(nr, a, ret);
@@ -594,6 +603,47 @@ static int map_gate(void)
 	return (int)raw_syscall(SYS_mprotect, (long)p, 4096, PROT_READ | PROT_EXEC, 0, 0, 0);
 }
 
+/*
+ * What an unwinder must know of the gate, since a thread that is cancelled in it is unwound from there: the return address is at the stack
+ * pointer and nothing was saved. The form is that of .eh_frame (Linux Standard Base, section 10.6): one CIE, one FDE, an end.
+ */
+static const struct __attribute__((packed)) {
+	uint32_t cie_size, cie_id;
+	uint8_t version, augmentation, code_align, data_align, return_column;
+	uint8_t rules[7];
+	uint32_t fde_size, fde_cie; /* distance back to the CIE */
+	uint64_t begin, range;
+	uint32_t end;
+} gate_frame = {
+	.cie_size = 16,
+	.version = 1,
+	.code_align = 1,
+	.data_align = 0x78,   /* -8 */
+	.return_column = 16,  /* DWARF's number of the return address */
+	.rules = {0x0c, 7, 8, /* DW_CFA_def_cfa: rsp + 8 */
+		  0x90, 1},   /* DW_CFA_offset: the return address at CFA - 8; the rest is DW_CFA_nop */
+	.fde_size = 20,
+	.fde_cie = 24,
+	.begin = ESCA_GATE_ADDR,
+	.range = 3,
+	.end = 0,
+};
+
+/* The first pthread_cancel(3) of a process. libc loads the same library for it. */
+static void record_cancel(void)
+{
+	static int done;
+	void (*frame)(const void *);
+	void *lib;
+
+	if (__atomic_exchange_n(&done, 1, __ATOMIC_RELAXED))
+		return;
+	lib = dlopen("libgcc_s.so.1", RTLD_NOW);
+	*(void **)&frame = lib ? dlsym(lib, "__register_frame") : NULL;
+	if (frame)
+		frame(&gate_frame);
+}
+
 static int map_area(const char *path)
 {
 	long fd = raw_syscall(SYS_openat, AT_FDCWD, (long)path, O_RDWR | O_CLOEXEC, 0, 0, 0);
@@ -642,6 +692,7 @@ int record_start(const struct esca_plan *plan)
 		err = map_gate();
 	if (!err) {
 		measure_cost();
+		esca_hooks.cancel = record_cancel;
 		for (unsigned int i = 0; i < ROW_COUNT; i++)
 			esca_handlers[i] = record_call;
 		raw_syscall(RECORD_NR_LIVE, (long)tables->fd, 0, 0, 0, 0, 0);

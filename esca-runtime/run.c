@@ -7,6 +7,7 @@
  */
 #include "config.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include <esca-runtime/backend.h>
@@ -90,6 +91,8 @@ int run_start(const struct esca_plan *plan)
 	stats_open(plan->stats);
 	stats_claim(backend->id);
 	fd_limit();
+	if (getenv(ESCA_TEST_CREDIT_ENV))
+		fd_test_credit = (uint32_t)atoi(getenv(ESCA_TEST_CREDIT_ENV));
 	life_start();
 	for (i = 0; i < sizeof(handlers) / sizeof(*handlers); i++)
 		esca_handlers[handlers[i].row] = handlers[i].handler;

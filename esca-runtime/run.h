@@ -14,6 +14,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include <esca-runtime/cancel.h>
 #include <esca-runtime/plan.h>
 #include <esca-runtime/raw-syscall.h>
 #include <esca-runtime/runtime.h>
@@ -101,14 +102,16 @@ enum fd_flag {
 struct fd_entry {
 	uint8_t cls;
 	uint8_t flags;
+	bool reads;			 /* opened O_RDONLY; what it is, its first fstat() tells */
 	uint8_t log_pending;		 /* lines of it wait in owner's queue */
 	uint8_t cork, nodelay;		 /* what the kernel has: 0, 1, OPT_UNKNOWN */
 	uint8_t cork_want, nodelay_want; /* what the server set; applied at the flush */
 	bool bulk;    /* the peer has a lot to read first: the socket is likely full until it says
 			 something */
 	uint16_t err; /* errno owed to the server, 0 if none */
-	uint32_t credit;     /* bytes that may be answered ahead; 0: not fetched yet */
-	uint32_t gen;	     /* FD_EPOLL: distinguishes instances that had the same number */
+	uint32_t credit; /* bytes that may still be answered ahead before the kernel is asked again
+			  */
+	uint32_t gen;	 /* FD_EPOLL: distinguishes instances that had the same number */
 	struct queue *owner; /* thread that queued on it; FD_EPOLL: thread that waits on it */
 	struct op *op;	     /* what waits in owner's queue */
 	struct spill *spill; /* what the kernel did not take */
@@ -139,8 +142,12 @@ void fd_learn_stat(struct fd_entry *e, const struct stat *st);
 void fd_accepted(struct fd_entry *l, long fd, bool nonblock);
 /** fd_opened() - @fd came out of open with @flags. */
 void fd_opened(long fd, int flags);
-/** fd_credit() - how many bytes may be answered ahead on stream @e. */
-uint32_t fd_credit(struct fd_entry *e, int fd);
+/** fd_credit() - may @len more bytes be answered ahead on stream @e, @waits bytes of which wait
+ * already? */
+bool fd_credit(struct fd_entry *e, int fd, uint32_t waits, size_t len);
+/** ESCA_TEST_CREDIT: as many bytes of each stream are answered ahead, whatever the kernel has room
+ * for; 0: as it should be. */
+extern uint32_t fd_test_credit;
 /** fd_foreign() - @e belongs to another thread's queue: have that flushed, and never defer on it
  * again. */
 void fd_foreign(struct fd_entry *e);
@@ -276,7 +283,7 @@ static inline long pass(long nr, long a0, long a1, long a2, long a3, long a4, lo
 {
 	self.n[C_PASSED]++;
 	self.n[C_CROSSINGS]++;
-	return raw_syscall(nr, a0, a1, a2, a3, a4, a5);
+	return sleeping_syscall(nr, a0, a1, a2, a3, a4, a5);
 }
 
 /** kernel() - a call of our own. */
@@ -304,6 +311,9 @@ bool spill_drain(struct fd_entry *e, int fd);
 /** spill_finish() - offer them for up to @ms milliseconds. */
 void spill_finish(struct fd_entry *e, int fd, int ms);
 void spill_finish_all(int ms);
+/** spill_end() - the process ends: the kernel takes what it can, peers have @ms milliseconds for
+ * the rest, then they are reset. */
+void spill_end(int ms);
 /** spill_settle() - another holder may write to it next: get it empty, or reset the connection. */
 void spill_settle(struct fd_entry *e, int fd);
 /** spill_discard() - the bytes will never be sent. Lock of the owner held. */

@@ -46,6 +46,7 @@ struct esca_hooks {
 	void (*vfork)(void);	/* a child that shares our memory comes next */
 	void (*child)(void);	/* we are a fork child that pthread_atfork(3) handlers are not run in */
 	void (*confined)(void); /* a seccomp filter comes next */
+	void (*cancel)(void);	/* a thread is about to be cancelled */
 	void (*unlimited)(void); /* resource limits have changed */
 	void (*forget)(int fd); /* libc is about to use or close @fd by itself, unseen */
 	/* syscall(2) of libc: make the call and set *@ret, or return false and let libc make it. */

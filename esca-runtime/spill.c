@@ -11,6 +11,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <linux/sock_diag.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -238,6 +239,39 @@ void spill_finish(struct fd_entry *e, int fd, int ms)
 	}
 }
 
+/* Give the connection up: what is left is lost to the peer, who sees a reset. */
+static void reset_locked(struct fd_entry *e, struct spill *s)
+{
+	struct linger now = {.l_onoff = 1, .l_linger = 0};
+
+	kernel(SYS_setsockopt, s->fd, SOL_SOCKET, SO_LINGER, (long)&now, sizeof(now));
+	if (!(e->flags & FD_ZOMBIE))
+		kernel(SYS_shutdown, s->fd, SHUT_RDWR, 0, 0, 0);
+	finished(e, s, ECONNRESET);
+}
+
+/*
+ * The server will not use @fd any more: have the kernel take the rest, as it would have taken the
+ * bytes from a server that it let wait for room; it goes on sending them when we are gone. Whether
+ * it may grow the buffer so far is for it to say.
+ */
+static bool hand_over(struct fd_entry *e, struct spill *s)
+{
+	uint32_t info[SK_MEMINFO_VARS] = {0};
+	socklen_t len = sizeof(info);
+	int size;
+
+	if (raw_is_error(
+		    kernel(SYS_getsockopt, s->fd, SOL_SOCKET, SO_MEMINFO, (long)info, (long)&len)))
+		return drain_locked(e, s->fd);
+	size = (int)(info[SK_MEMINFO_WMEM_QUEUED] / 2 + s->len + 4096); /* the kernel doubles it */
+	if (raw_is_error(kernel(SYS_setsockopt, s->fd, SOL_SOCKET, SO_SNDBUFFORCE, (long)&size,
+				sizeof(size))) &&
+	    (uint32_t)size * 2 > info[SK_MEMINFO_SNDBUF])
+		kernel(SYS_setsockopt, s->fd, SOL_SOCKET, SO_SNDBUF, (long)&size, sizeof(size));
+	return drain_locked(e, s->fd);
+}
+
 /* Up to @max descriptors with a spill; the list may change as soon as it is looked at. */
 static unsigned int snapshot(int *fds, unsigned int max, bool slow)
 {
@@ -280,15 +314,32 @@ void spill_finish_all(int ms)
 	}
 }
 
-/* Give the connection up: what is left is lost to the peer, who sees a reset. */
-static void reset_locked(struct fd_entry *e, struct spill *s)
+/*
+ * The process ends. What a peer does not take in time is lost to it, and it must see a reset then,
+ * not the end of a stream that looks complete.
+ */
+void spill_end(int ms)
 {
-	struct linger now = {.l_onoff = 1, .l_linger = 0};
+	int fds[SNAPSHOT];
+	unsigned int n, i;
+	int pass;
 
-	kernel(SYS_setsockopt, s->fd, SOL_SOCKET, SO_LINGER, (long)&now, sizeof(now));
-	if (!(e->flags & FD_ZOMBIE))
-		kernel(SYS_shutdown, s->fd, SHUT_RDWR, 0, 0, 0);
-	finished(e, s, ECONNRESET);
+	for (pass = 0; pass < 2; pass++) {
+		n = snapshot(fds, SNAPSHOT, false);
+		for (i = 0; i < n; i++) {
+			struct fd_entry *e = fd_get(fds[i]);
+			struct queue *q = e->owner;
+
+			queue_lock(q);
+			if (e->spill && pass)
+				reset_locked(e, e->spill);
+			else if (e->spill)
+				hand_over(e, e->spill);
+			queue_unlock(q);
+		}
+		if (!pass)
+			spill_finish_all(ms);
+	}
 }
 
 void spill_settle(struct fd_entry *e, int fd)
@@ -315,7 +366,7 @@ long spill_close(struct fd_entry *e, int fd)
 	if (linger.l_onoff && linger.l_linger > 0)
 		spill_finish(e, fd, linger.l_linger * 1000);
 	queue_lock(q);
-	done = drain_locked(e, fd);
+	done = e->spill ? hand_over(e, e->spill) : true;
 	if (!done && linger.l_onoff) {
 		release(e, e->spill);
 		done = true;

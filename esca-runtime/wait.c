@@ -33,10 +33,10 @@ static long wait_for(long nr, long a0, long a1, long a2, int64_t ns, long a4, lo
 	struct timespec ts;
 
 	if (nr != SYS_epoll_pwait2)
-		return raw_syscall(nr, a0, a1, a2, ns < 0 ? -1 : (ns + 999999) / 1000000, a4, a5);
+		return sleeping_syscall(nr, a0, a1, a2, ns < 0 ? -1 : (ns + 999999) / 1000000, a4, a5);
 	ts.tv_sec = ns / 1000000000;
 	ts.tv_nsec = ns % 1000000000;
-	return raw_syscall(nr, a0, a1, a2, ns < 0 ? 0 : (long)&ts, a4, a5);
+	return sleeping_syscall(nr, a0, a1, a2, ns < 0 ? 0 : (long)&ts, a4, a5);
 }
 
 /* The wait while something is spilled: our events are not the server's, and what no event drives
@@ -47,7 +47,7 @@ static long wait_spilled(long nr, long a0, long a1, long a2, long a3, long a4, l
 
 	/* Arguments that the kernel will refuse. */
 	if ((int)a2 <= 0 || (nr == SYS_epoll_pwait2 && left < -1))
-		return raw_syscall(nr, a0, a1, a2, a3, a4, a5);
+		return sleeping_syscall(nr, a0, a1, a2, a3, a4, a5);
 	for (;;) {
 		int max = spill_before_wait();
 		int64_t slice = left;
@@ -93,7 +93,7 @@ long wait_epoll(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 
 	self.n[C_CALLS]++;
 	if (unlikely(self.bypass) && bypassed())
-		return raw_syscall(nr, a0, a1, a2, a3, a4, a5);
+		return sleeping_syscall(nr, a0, a1, a2, a3, a4, a5);
 	life_look();
 	flush();
 	if (self.q)
@@ -102,7 +102,7 @@ long wait_epoll(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 		n = wait_spilled(nr, a0, a1, a2, a3, a4, a5);
 	} else {
 		self.n[C_CROSSINGS]++;
-		n = raw_syscall(nr, a0, a1, a2, a3, a4, a5);
+		n = sleeping_syscall(nr, a0, a1, a2, a3, a4, a5);
 		/* Another thread's flush may have spilled meanwhile. */
 		if (n > 0 && unlikely(__atomic_load_n(&spill_total, __ATOMIC_RELAXED))) {
 			n = spill_events((struct epoll_event *)a1, (int)n);
@@ -134,7 +134,7 @@ long wait_other(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 
 	self.n[C_CALLS]++;
 	if (unlikely(self.bypass) && bypassed())
-		return raw_syscall(nr, a0, a1, a2, a3, a4, a5);
+		return sleeping_syscall(nr, a0, a1, a2, a3, a4, a5);
 	flush();
 	if (self.q)
 		self.q->in_turn = false;

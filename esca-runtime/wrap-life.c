@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * wrap-life.c - libc functions that make their system calls inside libc: the mode in force is told, then libc does its work.
+ * wrap-life.c - libc functions that make their system calls inside libc: the mode in force is told,
+ * then libc does its work.
  *
- * Three kinds: those that may sleep or that others may see the effect of (barrier), those that end the process or its image (finish), and
- * those that touch a descriptor behind our back (forget).
+ * Three kinds: those that may sleep or that others may see the effect of (barrier), those that end
+ * the process or its image (finish), and those that touch a descriptor behind our back (forget).
  */
 #undef _FORTIFY_SOURCE
 #include "config.h"
 
+#include <aio.h>
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <mqueue.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -25,12 +29,17 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/msg.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/sem.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/syslog.h>
 #include <sys/types.h>
 #include <sys/wait.h>
+#include <threads.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -38,6 +47,9 @@
 #include <esca-runtime/runtime.h>
 
 #define API __attribute__((visibility("default")))
+
+/* With optimisation a macro; here it is a function. */
+#undef fread_unlocked
 
 static void nothing(void)
 {
@@ -64,123 +76,200 @@ struct esca_hooks esca_hooks = {
 	.vfork = nothing,
 	.child = nothing,
 	.confined = nothing,
+	.cancel = nothing,
 	.unlimited = nothing,
 	.forget = nothing_fd,
 	.call = no_call,
 };
 
 /* Nothing may wait when these run. */
-#define BARRIERS(X)                                                                                                    \
-	X(int, posix_spawn,                                                                                            \
-	  (pid_t * pid, const char *path, const posix_spawn_file_actions_t *fa, const posix_spawnattr_t *at,           \
-	   char *const argv[], char *const envp[]),                                                                    \
-	  (pid, path, fa, at, argv, envp))                                                                             \
-	X(int, posix_spawnp,                                                                                           \
-	  (pid_t * pid, const char *path, const posix_spawn_file_actions_t *fa, const posix_spawnattr_t *at,           \
-	   char *const argv[], char *const envp[]),                                                                    \
-	  (pid, path, fa, at, argv, envp))                                                                             \
-	X(int, system, (const char *cmd), (cmd))                                                                       \
-	X(FILE *, popen, (const char *cmd, const char *type), (cmd, type))                                             \
-	X(int, pclose, (FILE * f), (f))                                                                                \
-	X(pid_t, wait, (int *st), (st))                                                                                \
-	X(pid_t, waitpid, (pid_t pid, int *st, int opt), (pid, st, opt))                                               \
-	X(pid_t, wait3, (int *st, int opt, struct rusage *ru), (st, opt, ru))                                          \
-	X(pid_t, wait4, (pid_t pid, int *st, int opt, struct rusage *ru), (pid, st, opt, ru))                          \
-	X(int, waitid, (idtype_t type, id_t id, siginfo_t * info, int opt), (type, id, info, opt))                     \
-	X(int, kill, (pid_t pid, int sig), (pid, sig))                                                                 \
-	X(int, killpg, (pid_t pid, int sig), (pid, sig))                                                               \
-	X(int, tgkill, (pid_t pid, pid_t tid, int sig), (pid, tid, sig))                                               \
-	X(int, raise, (int sig), (sig))                                                                                \
-	X(int, sigqueue, (pid_t pid, int sig, const union sigval v), (pid, sig, v))                                    \
-	X(int, pthread_kill, (pthread_t t, int sig), (t, sig))                                                         \
-	X(unsigned int, sleep, (unsigned int s), (s))                                                                  \
-	X(int, usleep, (useconds_t us), (us))                                                                          \
-	X(int, nanosleep, (const struct timespec *ts, struct timespec *rem), (ts, rem))                                \
-	X(int, clock_nanosleep, (clockid_t c, int fl, const struct timespec *ts, struct timespec *rem),                \
-	  (c, fl, ts, rem))                                                                                            \
-	X(int, sched_yield, (void), ())                                                                                \
-	X(int, pause, (void), ())                                                                                      \
-	X(int, sigsuspend, (const sigset_t *set), (set))                                                               \
-	X(int, sigwait, (const sigset_t *set, int *sig), (set, sig))                                                   \
-	X(int, sigwaitinfo, (const sigset_t *set, siginfo_t *info), (set, info))                                       \
-	X(int, sigtimedwait, (const sigset_t *set, siginfo_t *info, const struct timespec *ts), (set, info, ts))       \
-	X(int, pthread_create, (pthread_t * t, const pthread_attr_t *at, void *(*fn)(void *), void *arg),              \
-	  (t, at, fn, arg))                                                                                            \
-	X(int, pthread_join, (pthread_t t, void **ret), (t, ret))                                                      \
-	X(int, pthread_timedjoin_np, (pthread_t t, void **ret, const struct timespec *ts), (t, ret, ts))               \
-	X(int, pthread_cond_wait, (pthread_cond_t * c, pthread_mutex_t * m), (c, m))                                   \
-	X(int, pthread_cond_timedwait, (pthread_cond_t * c, pthread_mutex_t * m, const struct timespec *ts),           \
-	  (c, m, ts))                                                                                                  \
-	X(int, pthread_cond_clockwait,                                                                                 \
-	  (pthread_cond_t * c, pthread_mutex_t * m, clockid_t clk, const struct timespec *ts), (c, m, clk, ts))        \
-	X(int, pthread_cond_signal, (pthread_cond_t * c), (c))                                                         \
-	X(int, pthread_cond_broadcast, (pthread_cond_t * c), (c))                                                      \
-	X(int, pthread_barrier_wait, (pthread_barrier_t * b), (b))                                                     \
-	X(int, pthread_mutex_timedlock, (pthread_mutex_t * m, const struct timespec *ts), (m, ts))                     \
-	X(int, sem_wait, (sem_t * s), (s))                                                                             \
-	X(int, sem_timedwait, (sem_t * s, const struct timespec *ts), (s, ts))                                         \
-	X(int, sem_clockwait, (sem_t * s, clockid_t clk, const struct timespec *ts), (s, clk, ts))                     \
-	X(int, sem_post, (sem_t * s), (s))                                                                             \
-	X(int, setuid, (uid_t u), (u))                                                                                 \
-	X(int, setgid, (gid_t g), (g))                                                                                 \
-	X(int, seteuid, (uid_t u), (u))                                                                                \
-	X(int, setegid, (gid_t g), (g))                                                                                \
-	X(int, setreuid, (uid_t r, uid_t e), (r, e))                                                                   \
-	X(int, setregid, (gid_t r, gid_t e), (r, e))                                                                   \
-	X(int, setresuid, (uid_t r, uid_t e, uid_t s), (r, e, s))                                                      \
-	X(int, setresgid, (gid_t r, gid_t e, gid_t s), (r, e, s))                                                      \
-	X(int, setgroups, (size_t n, const gid_t *g), (n, g))                                                          \
-	X(int, initgroups, (const char *user, gid_t g), (user, g))                                                     \
-	X(int, unshare, (int fl), (fl))                                                                                \
-	X(int, setns, (int fd, int type), (fd, type))                                                                  \
-	X(int, chroot, (const char *path), (path))                                                                     \
-	X(int, chdir, (const char *path), (path))                                                                      \
-	X(int, fchdir, (int fd), (fd))                                                                                 \
-	X(int, rename, (const char *from, const char *to), (from, to))                                                 \
-	X(int, renameat, (int fd, const char *from, int tfd, const char *to), (fd, from, tfd, to))                     \
-	X(int, renameat2, (int fd, const char *from, int tfd, const char *to, unsigned int fl),                        \
-	  (fd, from, tfd, to, fl))                                                                                     \
-	X(int, link, (const char *from, const char *to), (from, to))                                                   \
-	X(int, linkat, (int fd, const char *from, int tfd, const char *to, int fl), (fd, from, tfd, to, fl))           \
-	X(int, symlink, (const char *from, const char *to), (from, to))                                                \
-	X(int, unlink, (const char *path), (path))                                                                     \
-	X(int, unlinkat, (int fd, const char *path, int fl), (fd, path, fl))                                           \
-	X(int, truncate, (const char *path, off_t len), (path, len))                                                   \
-	X(int, truncate64, (const char *path, off64_t len), (path, len))                                               \
-	X(void, sync, (void), ())                                                                                      \
-	X(int, syncfs, (int fd), (fd))                                                                                 \
-	X(int, flock, (int fd, int op), (fd, op))                                                                      \
-	X(int, lockf, (int fd, int cmd, off_t len), (fd, cmd, len))                                                    \
-	X(void *, mmap, (void *at, size_t len, int prot, int fl, int fd, off_t off), (at, len, prot, fl, fd, off))     \
-	X(void *, mmap64, (void *at, size_t len, int prot, int fl, int fd, off64_t off), (at, len, prot, fl, fd, off))
+#define BARRIERS(X)                                                                                \
+	X(int, posix_spawn,                                                                        \
+	  (pid_t * pid, const char *path, const posix_spawn_file_actions_t *fa,                    \
+	   const posix_spawnattr_t *at, char *const argv[], char *const envp[]),                   \
+	  (pid, path, fa, at, argv, envp))                                                         \
+	X(int, posix_spawnp,                                                                       \
+	  (pid_t * pid, const char *path, const posix_spawn_file_actions_t *fa,                    \
+	   const posix_spawnattr_t *at, char *const argv[], char *const envp[]),                   \
+	  (pid, path, fa, at, argv, envp))                                                         \
+	X(int, system, (const char *cmd), (cmd))                                                   \
+	X(FILE *, popen, (const char *cmd, const char *type), (cmd, type))                         \
+	X(int, pclose, (FILE * f), (f))                                                            \
+	X(pid_t, wait, (int *st), (st))                                                            \
+	X(pid_t, waitpid, (pid_t pid, int *st, int opt), (pid, st, opt))                           \
+	X(pid_t, wait3, (int *st, int opt, struct rusage *ru), (st, opt, ru))                      \
+	X(pid_t, wait4, (pid_t pid, int *st, int opt, struct rusage *ru), (pid, st, opt, ru))      \
+	X(int, waitid, (idtype_t type, id_t id, siginfo_t * info, int opt), (type, id, info, opt)) \
+	X(int, kill, (pid_t pid, int sig), (pid, sig))                                             \
+	X(int, killpg, (pid_t pid, int sig), (pid, sig))                                           \
+	X(int, tgkill, (pid_t pid, pid_t tid, int sig), (pid, tid, sig))                           \
+	X(int, raise, (int sig), (sig))                                                            \
+	X(int, sigqueue, (pid_t pid, int sig, const union sigval v), (pid, sig, v))                \
+	X(int, pthread_kill, (pthread_t t, int sig), (t, sig))                                     \
+	X(unsigned int, sleep, (unsigned int s), (s))                                              \
+	X(int, usleep, (useconds_t us), (us))                                                      \
+	X(int, nanosleep, (const struct timespec *ts, struct timespec *rem), (ts, rem))            \
+	X(int, clock_nanosleep,                                                                    \
+	  (clockid_t c, int fl, const struct timespec *ts, struct timespec *rem),                  \
+	  (c, fl, ts, rem))                                                                        \
+	X(int, sched_yield, (void), ())                                                            \
+	X(int, pause, (void), ())                                                                  \
+	X(int, sigsuspend, (const sigset_t *set), (set))                                           \
+	X(int, sigwait, (const sigset_t *set, int *sig), (set, sig))                               \
+	X(int, sigwaitinfo, (const sigset_t *set, siginfo_t *info), (set, info))                   \
+	X(int, sigtimedwait, (const sigset_t *set, siginfo_t *info, const struct timespec *ts),    \
+	  (set, info, ts))                                                                         \
+	X(int, pthread_create,                                                                     \
+	  (pthread_t * t, const pthread_attr_t *at, void *(*fn)(void *), void *arg),               \
+	  (t, at, fn, arg))                                                                        \
+	X(int, pthread_join, (pthread_t t, void **ret), (t, ret))                                  \
+	X(int, pthread_timedjoin_np, (pthread_t t, void **ret, const struct timespec *ts),         \
+	  (t, ret, ts))                                                                            \
+	X(int, pthread_cond_wait, (pthread_cond_t * c, pthread_mutex_t * m), (c, m))               \
+	X(int, pthread_cond_timedwait,                                                             \
+	  (pthread_cond_t * c, pthread_mutex_t * m, const struct timespec *ts), (c, m, ts))        \
+	X(int, pthread_cond_clockwait,                                                             \
+	  (pthread_cond_t * c, pthread_mutex_t * m, clockid_t clk, const struct timespec *ts),     \
+	  (c, m, clk, ts))                                                                         \
+	X(int, pthread_cond_signal, (pthread_cond_t * c), (c))                                     \
+	X(int, pthread_cond_broadcast, (pthread_cond_t * c), (c))                                  \
+	X(int, pthread_barrier_wait, (pthread_barrier_t * b), (b))                                 \
+	X(int, pthread_mutex_timedlock, (pthread_mutex_t * m, const struct timespec *ts), (m, ts)) \
+	X(int, sem_wait, (sem_t * s), (s))                                                         \
+	X(int, sem_timedwait, (sem_t * s, const struct timespec *ts), (s, ts))                     \
+	X(int, sem_clockwait, (sem_t * s, clockid_t clk, const struct timespec *ts), (s, clk, ts)) \
+	X(int, sem_post, (sem_t * s), (s))                                                         \
+	X(int, setuid, (uid_t u), (u))                                                             \
+	X(int, setgid, (gid_t g), (g))                                                             \
+	X(int, seteuid, (uid_t u), (u))                                                            \
+	X(int, setegid, (gid_t g), (g))                                                            \
+	X(int, setreuid, (uid_t r, uid_t e), (r, e))                                               \
+	X(int, setregid, (gid_t r, gid_t e), (r, e))                                               \
+	X(int, setresuid, (uid_t r, uid_t e, uid_t s), (r, e, s))                                  \
+	X(int, setresgid, (gid_t r, gid_t e, gid_t s), (r, e, s))                                  \
+	X(int, setgroups, (size_t n, const gid_t *g), (n, g))                                      \
+	X(int, initgroups, (const char *user, gid_t g), (user, g))                                 \
+	X(int, unshare, (int fl), (fl))                                                            \
+	X(int, setns, (int fd, int type), (fd, type))                                              \
+	X(int, chroot, (const char *path), (path))                                                 \
+	X(int, chdir, (const char *path), (path))                                                  \
+	X(int, fchdir, (int fd), (fd))                                                             \
+	X(int, rename, (const char *from, const char *to), (from, to))                             \
+	X(int, renameat, (int fd, const char *from, int tfd, const char *to), (fd, from, tfd, to)) \
+	X(int, renameat2, (int fd, const char *from, int tfd, const char *to, unsigned int fl),    \
+	  (fd, from, tfd, to, fl))                                                                 \
+	X(int, link, (const char *from, const char *to), (from, to))                               \
+	X(int, linkat, (int fd, const char *from, int tfd, const char *to, int fl),                \
+	  (fd, from, tfd, to, fl))                                                                 \
+	X(int, symlink, (const char *from, const char *to), (from, to))                            \
+	X(int, unlink, (const char *path), (path))                                                 \
+	X(int, unlinkat, (int fd, const char *path, int fl), (fd, path, fl))                       \
+	X(int, truncate, (const char *path, off_t len), (path, len))                               \
+	X(int, truncate64, (const char *path, off64_t len), (path, len))                           \
+	X(void, sync, (void), ())                                                                  \
+	X(FILE *, fopen, (const char *path, const char *mode), (path, mode))                       \
+	X(FILE *, fopen64, (const char *path, const char *mode), (path, mode))                     \
+	X(DIR *, opendir, (const char *path), (path))                                              \
+	X(size_t, fread, (void *buf, size_t size, size_t n, FILE *f), (buf, size, n, f))           \
+	X(size_t, fread_unlocked, (void *buf, size_t size, size_t n, FILE *f), (buf, size, n, f))  \
+	X(size_t, __fread_chk, (void *buf, size_t room, size_t size, size_t n, FILE *f),           \
+	  (buf, room, size, n, f))                                                                 \
+	X(char *, fgets, (char *s, int n, FILE *f), (s, n, f))                                     \
+	X(char *, fgets_unlocked, (char *s, int n, FILE *f), (s, n, f))                            \
+	X(char *, __fgets_chk, (char *s, size_t room, int n, FILE *f), (s, room, n, f))            \
+	X(int, fgetc, (FILE * f), (f))                                                             \
+	X(int, getc, (FILE * f), (f))                                                              \
+	X(int, getchar, (void), ())                                                                \
+	X(ssize_t, getline, (char **line, size_t *n, FILE *f), (line, n, f))                       \
+	X(ssize_t, getdelim, (char **line, size_t *n, int end, FILE *f), (line, n, end, f))        \
+	X(ssize_t, __getdelim, (char **line, size_t *n, int end, FILE *f), (line, n, end, f))      \
+	X(int, fflush, (FILE * f), (f))                                                            \
+	X(int, statx, (int dir, const char *path, int fl, unsigned int mask, struct statx *st),    \
+	  (dir, path, fl, mask, st))                                                               \
+	X(ssize_t, copy_file_range,                                                                \
+	  (int in, off64_t *ioff, int out, off64_t *ooff, size_t n, unsigned int fl),              \
+	  (in, ioff, out, ooff, n, fl))                                                            \
+	X(int, getaddrinfo,                                                                        \
+	  (const char *node, const char *serv, const struct addrinfo *hints,                       \
+	   struct addrinfo **res),                                                                 \
+	  (node, serv, hints, res))                                                                \
+	X(int, getnameinfo,                                                                        \
+	  (const struct sockaddr *sa, socklen_t len, char *host, socklen_t hl, char *serv,         \
+	   socklen_t sl, int fl),                                                                  \
+	  (sa, len, host, hl, serv, sl, fl))                                                       \
+	X(struct hostent *, gethostbyname, (const char *name), (name))                             \
+	X(struct hostent *, gethostbyname2, (const char *name, int af), (name, af))                \
+	X(struct hostent *, gethostbyaddr, (const void *addr, socklen_t len, int type),            \
+	  (addr, len, type))                                                                       \
+	X(void, vsyslog, (int prio, const char *fmt, va_list ap), (prio, fmt, ap))                 \
+	X(void, __vsyslog_chk, (int prio, int flag, const char *fmt, va_list ap),                  \
+	  (prio, flag, fmt, ap))                                                                   \
+	X(ssize_t, msgrcv, (int id, void *msg, size_t n, long type, int fl),                       \
+	  (id, msg, n, type, fl))                                                                  \
+	X(int, msgsnd, (int id, const void *msg, size_t n, int fl), (id, msg, n, fl))              \
+	X(int, semop, (int id, struct sembuf *ops, size_t n), (id, ops, n))                        \
+	X(int, semtimedop, (int id, struct sembuf *ops, size_t n, const struct timespec *ts),      \
+	  (id, ops, n, ts))                                                                        \
+	X(ssize_t, mq_receive, (mqd_t q, char *msg, size_t n, unsigned int *prio),                 \
+	  (q, msg, n, prio))                                                                       \
+	X(ssize_t, mq_timedreceive,                                                                \
+	  (mqd_t q, char *msg, size_t n, unsigned int *prio, const struct timespec *ts),           \
+	  (q, msg, n, prio, ts))                                                                   \
+	X(int, mq_send, (mqd_t q, const char *msg, size_t n, unsigned int prio),                   \
+	  (q, msg, n, prio))                                                                       \
+	X(int, mq_timedsend,                                                                       \
+	  (mqd_t q, const char *msg, size_t n, unsigned int prio, const struct timespec *ts),      \
+	  (q, msg, n, prio, ts))                                                                   \
+	X(int, mtx_lock, (mtx_t * m), (m))                                                         \
+	X(int, mtx_timedlock, (mtx_t * m, const struct timespec *ts), (m, ts))                     \
+	X(int, cnd_wait, (cnd_t * c, mtx_t * m), (c, m))                                           \
+	X(int, cnd_timedwait, (cnd_t * c, mtx_t * m, const struct timespec *ts), (c, m, ts))       \
+	X(int, cnd_signal, (cnd_t * c), (c))                                                       \
+	X(int, cnd_broadcast, (cnd_t * c), (c))                                                    \
+	X(int, thrd_sleep, (const struct timespec *ts, struct timespec *rem), (ts, rem))           \
+	X(int, thrd_create, (thrd_t * t, thrd_start_t fn, void *arg), (t, fn, arg))                \
+	X(int, thrd_join, (thrd_t t, int *res), (t, res))                                          \
+	X(int, aio_suspend, (const struct aiocb *const list[], int n, const struct timespec *ts),  \
+	  (list, n, ts))                                                                           \
+	X(int, syncfs, (int fd), (fd))                                                             \
+	X(int, flock, (int fd, int op), (fd, op))                                                  \
+	X(int, lockf, (int fd, int cmd, off_t len), (fd, cmd, len))                                \
+	X(void *, mmap, (void *at, size_t len, int prot, int fl, int fd, off_t off),               \
+	  (at, len, prot, fl, fd, off))                                                            \
+	X(void *, mmap64, (void *at, size_t len, int prot, int fl, int fd, off64_t off),           \
+	  (at, len, prot, fl, fd, off))
 
 /* Those below do more than flush. */
-#define OTHERS(X)                                                                                                      \
-	X(pid_t, _Fork, (void), ())                                                                                    \
-	X(int, execvp, (const char *file, char *const argv[]), (file, argv))                                           \
-	X(int, execvpe, (const char *file, char *const argv[], char *const envp[]), (file, argv, envp))                \
-	X(void, quick_exit, (int st), (st))                                                                            \
-	X(void, abort, (void), ())                                                                                     \
-	X(int, pthread_mutex_lock, (pthread_mutex_t * m), (m))                                                         \
-	X(int, pthread_mutex_trylock, (pthread_mutex_t * m), (m))                                                      \
-	X(int, pthread_rwlock_rdlock, (pthread_rwlock_t * l), (l))                                                     \
-	X(int, pthread_rwlock_tryrdlock, (pthread_rwlock_t * l), (l))                                                  \
-	X(int, pthread_rwlock_wrlock, (pthread_rwlock_t * l), (l))                                                     \
-	X(int, pthread_rwlock_trywrlock, (pthread_rwlock_t * l), (l))                                                  \
-	X(int, setrlimit, (__rlimit_resource_t what, const struct rlimit *lim), (what, lim))                           \
-	X(int, setrlimit64, (__rlimit_resource_t what, const struct rlimit64 *lim), (what, lim))                       \
-	X(int, prlimit,                                                                                                \
-	  (pid_t pid, enum __rlimit_resource what, const struct rlimit *lim, struct rlimit *old),                      \
-	  (pid, what, lim, old))                                                                                       \
-	X(int, prctl, (int op, unsigned long a, unsigned long b, unsigned long c, unsigned long d), (op, a, b, c, d))  \
-	X(int, fclose, (FILE * f), (f))                                                                                \
-	X(FILE *, fdopen, (int fd, const char *mode), (fd, mode))                                                      \
-	X(FILE *, freopen, (const char *path, const char *mode, FILE *f), (path, mode, f))                             \
-	X(FILE *, freopen64, (const char *path, const char *mode, FILE *f), (path, mode, f))                           \
-	X(int, fileno, (FILE * f), (f))                                                                                \
-	X(int, fileno_unlocked, (FILE * f), (f))                                                                       \
-	X(DIR *, fdopendir, (int fd), (fd))                                                                            \
-	X(int, closedir, (DIR * d), (d))                                                                               \
+#define OTHERS(X)                                                                                  \
+	X(pid_t, _Fork, (void), ())                                                                \
+	X(int, execvp, (const char *file, char *const argv[]), (file, argv))                       \
+	X(int, execvpe, (const char *file, char *const argv[], char *const envp[]),                \
+	  (file, argv, envp))                                                                      \
+	X(void, quick_exit, (int st), (st))                                                        \
+	X(int, pthread_cancel, (pthread_t t), (t))                                                 \
+	X(void, abort, (void), ())                                                                 \
+	X(int, pthread_mutex_lock, (pthread_mutex_t * m), (m))                                     \
+	X(int, pthread_mutex_trylock, (pthread_mutex_t * m), (m))                                  \
+	X(int, pthread_rwlock_rdlock, (pthread_rwlock_t * l), (l))                                 \
+	X(int, pthread_rwlock_tryrdlock, (pthread_rwlock_t * l), (l))                              \
+	X(int, pthread_rwlock_wrlock, (pthread_rwlock_t * l), (l))                                 \
+	X(int, pthread_rwlock_trywrlock, (pthread_rwlock_t * l), (l))                              \
+	X(int, setrlimit, (__rlimit_resource_t what, const struct rlimit *lim), (what, lim))       \
+	X(int, setrlimit64, (__rlimit_resource_t what, const struct rlimit64 *lim), (what, lim))   \
+	X(int, prlimit,                                                                            \
+	  (pid_t pid, enum __rlimit_resource what, const struct rlimit *lim, struct rlimit *old),  \
+	  (pid, what, lim, old))                                                                   \
+	X(int, prctl,                                                                              \
+	  (int op, unsigned long a, unsigned long b, unsigned long c, unsigned long d),            \
+	  (op, a, b, c, d))                                                                        \
+	X(int, fclose, (FILE * f), (f))                                                            \
+	X(FILE *, fdopen, (int fd, const char *mode), (fd, mode))                                  \
+	X(FILE *, freopen, (const char *path, const char *mode, FILE *f), (path, mode, f))         \
+	X(FILE *, freopen64, (const char *path, const char *mode, FILE *f), (path, mode, f))       \
+	X(int, fileno, (FILE * f), (f))                                                            \
+	X(int, fileno_unlocked, (FILE * f), (f))                                                   \
+	X(DIR *, fdopendir, (int fd), (fd))                                                        \
+	X(int, closedir, (DIR * d), (d))                                                           \
 	X(int, dirfd, (DIR * d), (d))
 
 #define POINTER(ret, name, params, args) static ret(*real_##name) params;
@@ -191,8 +280,8 @@ OTHERS(POINTER)
 __attribute__((visibility("hidden"))) void *esca_real_vfork, *esca_real_clone, *esca_real_syscall;
 
 /*
- * Only look-ups that succeed: a failed one allocates, and the server's malloc (jemalloc) may be the one that has called us, to map or
- * lock something.
+ * Only look-ups that succeed: a failed one allocates, and the server's malloc (jemalloc) may be the
+ * one that has called us, to map or lock something.
  */
 static void *resolve(const char *name)
 {
@@ -208,8 +297,8 @@ static void *resolve(const char *name)
 /* All at once and early: some of them are called in signal handlers and vfork children. */
 __attribute__((constructor(101))) static void resolve_all(void)
 {
-#define RESOLVE(ret, name, params, args)                                                                               \
-	if (!real_##name)                                                                                              \
+#define RESOLVE(ret, name, params, args)                                                           \
+	if (!real_##name)                                                                          \
 		*(void **)&real_##name = resolve(#name);
 	BARRIERS(RESOLVE)
 	OTHERS(RESOLVE)
@@ -220,13 +309,41 @@ __attribute__((constructor(101))) static void resolve_all(void)
 
 #define REAL(name) (__builtin_expect(!real_##name, 0) ? (resolve_all(), real_##name) : real_##name)
 
-#define WRAP(ret, name, params, args)                                                                                  \
-	API ret name params                                                                                            \
-	{                                                                                                              \
-		esca_hooks.barrier();                                                                                  \
-		return REAL(name) args;                                                                                \
+#define WRAP(ret, name, params, args)                                                              \
+	API ret name params;                                                                       \
+	API ret name params                                                                        \
+	{                                                                                          \
+		esca_hooks.barrier();                                                              \
+		return REAL(name) args;                                                            \
 	}
 BARRIERS(WRAP)
+
+API int pthread_cancel(pthread_t t)
+{
+	esca_hooks.barrier();
+	esca_hooks.cancel();
+	return REAL(pthread_cancel)(t);
+}
+
+API void __attribute__((format(printf, 2, 3))) syslog(int prio, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsyslog(prio, fmt, ap);
+	va_end(ap);
+}
+
+API void __syslog_chk(int prio, int flag, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+API void __syslog_chk(int prio, int flag, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	__vsyslog_chk(prio, flag, fmt, ap);
+	va_end(ap);
+}
 
 /* --- processes --- */
 
@@ -282,18 +399,18 @@ API int execvpe(const char *file, char *const argv[], char *const envp[])
 }
 
 /* The words after @arg up to NULL, in memory of this frame's caller. */
-#define GATHER(arg, ap, argv)                                                                                          \
-	size_t n_ = 1;                                                                                                 \
-	va_list ap, count_;                                                                                            \
-	char **argv;                                                                                                   \
-	va_start(ap, arg);                                                                                             \
-	va_copy(count_, ap);                                                                                           \
-	while (va_arg(count_, char *))                                                                                 \
-		n_++;                                                                                                  \
-	va_end(count_);                                                                                                \
-	argv = __builtin_alloca((n_ + 1) * sizeof(char *));                                                            \
-	argv[0] = (char *)(uintptr_t)arg;                                                                              \
-	for (size_t i_ = 1; i_ <= n_; i_++)                                                                            \
+#define GATHER(arg, ap, argv)                                                                      \
+	size_t n_ = 1;                                                                             \
+	va_list ap, count_;                                                                        \
+	char **argv;                                                                               \
+	va_start(ap, arg);                                                                         \
+	va_copy(count_, ap);                                                                       \
+	while (va_arg(count_, char *))                                                             \
+		n_++;                                                                              \
+	va_end(count_);                                                                            \
+	argv = __builtin_alloca((n_ + 1) * sizeof(char *));                                        \
+	argv[0] = (char *)(uintptr_t)arg;                                                          \
+	for (size_t i_ = 1; i_ <= n_; i_++)                                                        \
 		argv[i_] = va_arg(ap, char *);
 
 API int execl(const char *path, const char *arg, ...)
@@ -347,7 +464,8 @@ API __attribute__((noreturn)) void abort(void)
 		__builtin_trap();
 }
 
-/* --- functions that return twice, or on another stack: told in passing, on registers and stack as they came --- */
+/* --- functions that return twice, or on another stack: told in passing, on registers and stack as
+ * they came --- */
 
 __attribute__((visibility("hidden"))) void esca_on_vfork(void);
 __attribute__((visibility("hidden"))) void esca_on_clone(long flags);
@@ -362,7 +480,7 @@ __attribute__((used)) void esca_on_vfork(void)
 
 __attribute__((used)) void esca_on_clone(long flags)
 {
-	long args[6] = { flags, 1 };
+	long args[6] = {flags, 1};
 	long ret;
 
 	if (!esca_real_clone)
@@ -428,17 +546,17 @@ __asm__(".text\n"
 
 /* --- locks: only one that is taken makes us sleep --- */
 
-#define WRAP_LOCK(type, name, try_name)                                                                                \
-	API int name(type *l)                                                                                          \
-	{                                                                                                              \
-		if (esca_hooks.pending()) {                                                                            \
-			int ret = REAL(try_name)(l);                                                                   \
-                                                                                                                       \
-			if (ret == 0 || ret == EOWNERDEAD)                                                             \
-				return ret;                                                                            \
-			esca_hooks.barrier();                                                                          \
-		}                                                                                                      \
-		return REAL(name)(l);                                                                                  \
+#define WRAP_LOCK(type, name, try_name)                                                            \
+	API int name(type *l)                                                                      \
+	{                                                                                          \
+		if (esca_hooks.pending()) {                                                        \
+			int ret = REAL(try_name)(l);                                               \
+                                                                                                   \
+			if (ret == 0 || ret == EOWNERDEAD)                                         \
+				return ret;                                                        \
+			esca_hooks.barrier();                                                      \
+		}                                                                                  \
+		return REAL(name)(l);                                                              \
 	}
 WRAP_LOCK(pthread_mutex_t, pthread_mutex_lock, pthread_mutex_trylock)
 WRAP_LOCK(pthread_rwlock_t, pthread_rwlock_rdlock, pthread_rwlock_tryrdlock)
@@ -466,7 +584,8 @@ API int setrlimit64(__rlimit_resource_t what, const struct rlimit64 *lim)
 	return ret;
 }
 
-API int prlimit(pid_t pid, enum __rlimit_resource what, const struct rlimit *lim, struct rlimit *old)
+API int prlimit(pid_t pid, enum __rlimit_resource what, const struct rlimit *lim,
+		struct rlimit *old)
 {
 	int ret;
 

@@ -512,6 +512,7 @@ static void log_server(void)
 	char path[] = "/tmp/esca-equiv-log.XXXXXX", other[] = "/tmp/esca-equiv-log.XXXXXX",
 	     buf[8192];
 	int ep = epoll_new(), fd = serve_one(ep, EPOLLIN), log, log2, i, in;
+	struct statx stx;
 	struct stat st;
 	off_t off = 0;
 
@@ -530,6 +531,26 @@ static void log_server(void)
 			write_all(fd, "r");
 		if (i == 10 && !stat(path, &st))
 			note("size by name %lld", (long long)st.st_size);
+		if (i == 11 && !statx(AT_FDCWD, path, 0, STATX_SIZE, &stx))
+			note("size by statx %llu", (unsigned long long)stx.stx_size);
+		if (i == 12) {
+			FILE *f = fopen(path, "r");
+			int lines = 0;
+
+			while (f && fgets(buf, sizeof(buf), f))
+				lines++;
+			note("%d lines by fgets", lines);
+			if (f)
+				fclose(f);
+		}
+		if (i == 14) {
+			off64_t from = 0;
+			int to = open(other, O_WRONLY);
+
+			note_result("copy_file_range",
+				    copy_file_range(in, &from, to, NULL, 4096, 0));
+			close(to);
+		}
 		if (i == 13 && !fstat(log, &st))
 			note("size %lld", (long long)st.st_size);
 		if (i == 17)

@@ -3,6 +3,7 @@
  * is lost, or sent twice. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -463,6 +464,119 @@ static void sleep_server(void)
 	put(fd, "end");
 }
 
+/* The same, where the call that sleeps is one that libc makes by itself. */
+static void stdio_server(void)
+{
+	int fd = busy(), p[2];
+	char line[64];
+	FILE *f;
+
+	if (pipe(p))
+		die("pipe");
+	f = fdopen(p[0], "r");
+	put(fd, "question");
+	if (fork() == 0) {
+		usleep(10000);
+		_exit(write(p[1], "answer\n", 7) != 7);
+	}
+	put(fd, "more");
+	note("fgets: %s", fgets(line, sizeof(line), f) ? line : "nothing");
+}
+
+/* A thread that sleeps in a call of ours can be cancelled, as it can in libc's. */
+static volatile int sleeps_in;
+
+static void *sleeper(void *arg)
+{
+	struct pollfd p = {.fd = *(int *)arg, .events = POLLIN};
+	struct epoll_event ev;
+	char c;
+	int ep;
+
+	switch (sleeps_in) {
+	case 0:
+		(void)!read(*(int *)arg, &c, 1);
+		break;
+	case 1:
+		poll(&p, 1, -1);
+		break;
+	case 2:
+		ep = epoll_create1(EPOLL_CLOEXEC);
+		epoll_wait(ep, &ev, 1, -1);
+		break;
+	}
+	return NULL;
+}
+
+static void cancel_server(void)
+{
+	int fd = busy(), p[2];
+
+	if (pipe(p))
+		die("pipe");
+	for (sleeps_in = 0; sleeps_in < 3; sleeps_in++) {
+		pthread_t t;
+		void *ret;
+
+		put(fd, "before,");
+		pthread_create(&t, NULL, sleeper, &p[0]);
+		usleep(20000);
+		pthread_cancel(t);
+		pthread_join(t, &ret);
+		note("sleeper %d %s", sleeps_in,
+		     ret == PTHREAD_CANCELED ? "was cancelled" : "went on");
+	}
+	put(fd, "after");
+}
+
+/* As much as is taken, and then the end, of the process or of the connection: the peer gets all
+ * that was taken. */
+static void flood(bool shut)
+{
+	static char piece[16384];
+	int ep = epoll_new(), fd = serve_one(ep, EPOLLIN);
+	ssize_t n;
+
+	memset(piece, 'p', sizeof(piece));
+	set_int(fd, SOL_SOCKET, SO_SNDBUF, 65536);
+	watch(ep, EPOLL_CTL_MOD, fd, EPOLLOUT);
+	for (;;) {
+		next_event(ep, NULL);
+		while ((n = write(fd, piece, sizeof(piece))) > 0)
+			*accepted += (uint64_t)n;
+		if (n < 0 && errno == EAGAIN)
+			break;
+	}
+	note("more than a piece was taken: %s", *accepted > sizeof(piece) ? "yes" : "no");
+	if (shut)
+		note_result("close", close(fd));
+}
+
+static void flood_exit_server(void)
+{
+	flood(false);
+}
+
+static void flood_close_server(void)
+{
+	flood(true);
+}
+
+static void flood_peer(void)
+{
+	static char buf[65536];
+	uint64_t len = 0;
+	int fd = dial(8192);
+	ssize_t n;
+
+	say(fd, "request");
+	usleep(500000);
+	while ((n = read(fd, buf, sizeof(buf))) > 0)
+		len += (uint64_t)n;
+	note("all that was taken arrived: %s, then %s", len == *accepted ? "yes" : "no",
+	     n ? strerrorname_np(errno) : "the end");
+}
+
 const struct equiv_case equiv_life[] = {
 	{"fork", fork_server, peer},
 	{"exec", exec_server, peer},
@@ -483,5 +597,9 @@ const struct equiv_case equiv_life[] = {
 	{"share", share_server, peer},
 	{"handover", handover_server, handover_peer},
 	{"sleep", sleep_server, peer},
+	{"stdio", stdio_server, peer},
+	{"cancel", cancel_server, peer},
+	{"flood-exit", flood_exit_server, flood_peer},
+	{"flood-close", flood_close_server, flood_peer},
 	{NULL, NULL, NULL},
 };

@@ -18,6 +18,7 @@
 
 int listener = -1;
 const char *self_path;
+volatile uint64_t *accepted;
 
 /* Shared memory: writing a note is no system call, which could be a flush that hides what is
  * tested. */
@@ -281,6 +282,7 @@ int main(int argc, char **argv)
 	setrlimit(RLIMIT_NOFILE, &lim);
 	server_out = blank();
 	peer_out = blank();
+	accepted = (volatile uint64_t *)blank();
 	listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	addr.sin_family = AF_INET;
 	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);

@@ -27,6 +27,8 @@ extern const struct equiv_case equiv_io[], equiv_life[];
 extern int listener;
 /** The server's arguments after an exec: NULL else. */
 extern const char *self_path;
+/** Shared by server and peer: how many bytes the server was told are sent. */
+extern volatile uint64_t *accepted;
 
 void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void die(const char *what) __attribute__((noreturn));
