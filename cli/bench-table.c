@@ -52,10 +52,21 @@ bool bench_per_request(const struct bench_pair *pairs, size_t n)
 }
 
 /*
- * The value of one run, 0 if it has none. Of a vanilla run nobody counted the crossings: each call
- * is one, and the server makes the same calls for a request in both; the recording's figure goes
- * before that of the aggregated run.
+ * Of a vanilla run nobody counted the crossings: each call is one, and the server makes the same
+ * calls for a request in both. The recording has them all; the aggregated run counted those that
+ * the runtime sees, and what it saved of them, the rest being made in both.
  */
+static double crossings(const struct bench_run *r, bool aggregated, double recorded)
+{
+	double per = recorded > 0 ? (double)r->requests : 1;
+	double calls = recorded > 0 ? recorded : (double)r->calls;
+
+	if (!r->counted)
+		return 0;
+	return aggregated ? calls - ((double)r->calls - (double)r->crossings) / per : calls;
+}
+
+/* The value of one run, 0 if it has none. */
 static double value(enum metric_id id, const struct bench_pair *pair, bool aggregated,
 		    bool per_request, const struct bench_prediction *p)
 {
@@ -70,13 +81,9 @@ static double value(enum metric_id id, const struct bench_pair *pair, bool aggre
 	case P99:
 		return r->p99_us;
 	case CROSSINGS:
-		if (!pair->aggregated.counted)
-			return 0;
-		if (aggregated)
-			return (double)r->crossings / per;
 		if (per_request && p->crossings_per_request > 0)
-			return p->crossings_per_request;
-		return (double)pair->aggregated.calls /
+			return crossings(&pair->aggregated, aggregated, p->crossings_per_request);
+		return crossings(&pair->aggregated, aggregated, 0) /
 		       (per_request ? (double)pair->aggregated.requests : 1);
 	default:
 		return 0;

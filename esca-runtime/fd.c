@@ -201,12 +201,12 @@ void fd_foreign(struct fd_entry *e)
 
 	if (!q || q == self.q || e->cls == FD_EPOLL)
 		return;
-	if ((e->flags & FD_SHARED) && !e->op && !e->log_pending)
+	if (e->shared && !e->op && !e->log_pending)
 		return;
 	queue_lock(q);
 	if (e->op || e->log_pending)
 		queue_flush_locked(q, NULL);
-	__atomic_fetch_or(&e->flags, FD_SHARED, __ATOMIC_RELAXED);
+	__atomic_store_n(&e->shared, true, __ATOMIC_RELAXED);
 	queue_unlock(q);
 }
 

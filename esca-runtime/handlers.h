@@ -74,18 +74,19 @@ static inline bool stream_ready(struct fd_entry *e, long fd)
 {
 	const struct fd_entry *ep;
 
+	life_look();
 	if (!self.q || !self.q->in_turn || life_over)
 		return false;
 	if (unlikely(e->cls == FD_UNKNOWN || e->cls == FD_SOCKET))
 		fd_probe(e, (int)fd);
-	if (e->cls != FD_STREAM || !(e->flags & FD_NONBLOCK) ||
-	    (e->flags & (FD_NODEFER | FD_SHARED)) || !e->reg_ep)
+	if (e->cls != FD_STREAM || !(e->flags & FD_NONBLOCK) || (e->flags & FD_NODEFER) ||
+	    e->shared || !e->reg_ep)
 		return false;
 	if (e->reg_events & (EPOLLONESHOT | EPOLLEXCLUSIVE))
 		return false;
 	ep = fd_get(e->reg_ep - 1);
 	return ep->gen == e->reg_gen && ep->owner == self.q &&
-	       !(ep->flags & (FD_NODEFER | FD_SHARED | FD_TAGCLASH));
+	       !(ep->flags & (FD_NODEFER | FD_TAGCLASH)) && !ep->shared;
 }
 
 /** quiet() - does reading from @e neither sleep nor show what waits? */
@@ -93,12 +94,17 @@ bool quiet(struct fd_entry *e, long fd);
 
 static inline void flush_unless_quiet(struct fd_entry *e, long fd)
 {
-	if (!self.q || !self.q->n)
+	bool waits = self.q && self.q->n;
+
+	if (likely(!waits && !spill_total))
 		return;
-	if (quiet(e, fd))
+	if (quiet(e, fd)) {
 		flush_old();
-	else
-		flush();
+		return;
+	}
+	flush();
+	if (unlikely(spill_total))
+		spill_rest();
 }
 
 #endif

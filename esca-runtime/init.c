@@ -10,7 +10,7 @@
 #include <esca-runtime/raw-syscall.h>
 #include <esca-runtime/runtime.h>
 
-esca_handler esca_handlers[ROW_COUNT] = { [0 ... ROW_COUNT - 1] = esca_plain };
+esca_handler esca_handlers[ROW_COUNT] = {[0 ... ROW_COUNT - 1] = esca_plain};
 
 long esca_plain(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 {

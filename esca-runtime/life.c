@@ -3,6 +3,7 @@
  */
 #include "config.h"
 
+#include <linux/sched.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -45,7 +46,7 @@ static void life_barrier(void)
 		stats_publish();
 	}
 	if (unlikely(spill_total))
-		spill_finish_all(0);
+		spill_rest();
 }
 
 static bool life_pending(void)
@@ -68,9 +69,9 @@ static void life_prepare(void)
 	if (hands_off())
 		return;
 	flush();
-	/* The child may write to what it inherits: a peer that is willing gets its bytes first. */
+	/* The child may write to what it inherits: what came before goes first. */
 	if (spill_total)
-		spill_finish_all(100);
+		spill_rest();
 	stats_publish();
 }
 
@@ -132,6 +133,8 @@ static void life_confined(void)
 
 static bool life_call(long *ret, long nr, const long *a)
 {
+	const struct clone_args *args;
+
 	if (hands_off())
 		return false;
 	switch (nr) {
@@ -148,6 +151,13 @@ static bool life_call(long *ret, long nr, const long *a)
 	case SYS_vfork:
 		life_vfork();
 		return false;
+	case SYS_clone3:
+		args = (const struct clone_args *)a[0];
+		if (args && !(args->flags & CLONE_VM) && !args->stack)
+			goto forks;
+		flush();
+		life_over = true;
+		return false;
 	case SYS_clone:
 		if (a[0] & CLONE_VM) {
 			/* Somebody makes threads without libc: ours are not to be told apart any
@@ -160,6 +170,7 @@ static bool life_call(long *ret, long nr, const long *a)
 			break;
 		__attribute__((fallthrough));
 	case SYS_fork:
+	forks:
 		life_prepare();
 		*ret = raw_syscall(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
 		if (!*ret)

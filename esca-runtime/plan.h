@@ -50,22 +50,32 @@ struct esca_stats_slot {
 };
 
 /* Bounds of mode run. What is over a bound takes the plain way: flush, then the real call. */
-#define ESCA_FD_MAX 65536 /* descriptors beyond this number are never deferred on */
-#define ESCA_COPY_MAX                                                                              \
-	(16 << 10) /* bytes of one call, or of one small file, that are worth copying */
-#define ESCA_MORE_MAX                                                                              \
-	(64 << 10) /* a bigger body does not share a packet with its header: its pages would be    \
-		      out of line in every packet */
-#define ESCA_CREDIT_MAX                                                                            \
-	(64 << 10) /* bytes of one stream that may be answered before the kernel has them */
-#define ESCA_LOG_MAX	 4096	     /* bytes of one log write that may wait */
-#define ESCA_QUEUE_CALLS 256	     /* calls that may wait in one thread */
-#define ESCA_QUEUE_BYTES (256 << 10) /* bytes that may wait in one thread */
-#define ESCA_QUEUE_AGE                                                                             \
-	500 /* us that the oldest of them may have waited when the next call is made */
-#define ESCA_EXIT_MS                                                                               \
-	5000 /* how long exit and exec wait for peers to take what is still in the runtime */
-#define ESCA_ORPHAN_MS 60000 /* a closed stream whose peer takes nothing for this long is reset */
+/* The bounds of mode run. esca-run(1) and the analysis (through cli/advise.h) quote them. */
+
+/* Descriptors beyond this number are never deferred on. */
+#define ESCA_FD_MAX 65536
+/* Bytes of one call, or of one small file, that are worth copying. */
+#define ESCA_COPY_MAX (16 << 10)
+/* A bigger body does not share a packet with its header: its pages would be out of line in every
+ * packet. */
+#define ESCA_MORE_MAX (64 << 10)
+/* Bytes of one stream that may be answered before the kernel has them. */
+#define ESCA_CREDIT_MAX (64 << 10)
+/* Bytes of one log write that may wait. */
+#define ESCA_LOG_MAX 4096
+/* Calls, and bytes, that may wait in one thread. */
+#define ESCA_QUEUE_CALLS 256
+#define ESCA_QUEUE_BYTES (256 << 10)
+/* Microseconds that the oldest of them may have waited when the next call is made. */
+#define ESCA_QUEUE_AGE 500
+/* A thread that let an answered call wait so many microseconds computes too much: nothing is
+ * deferred on it for so many turns. */
+#define ESCA_LONG_TURN	20000
+#define ESCA_LONG_TURNS 1000
+/* Milliseconds that exit and exec wait for peers to take what the kernel could not be given. */
+#define ESCA_EXIT_MS 5000
+/* Milliseconds after which a closed stream whose peer takes nothing is reset. */
+#define ESCA_ORPHAN_MS 60000
 
 struct esca_stats_area {
 	uint32_t magic;

@@ -248,6 +248,8 @@ void queue_flush_locked(struct queue *q, struct op *more)
 
 	if (!q->n)
 		return;
+	if (unlikely(tsc() - q->t0 > queue_age_ticks * (ESCA_LONG_TURN / ESCA_QUEUE_AGE)))
+		q->plain_turns = ESCA_LONG_TURNS;
 	/* Lines first: none of the responses of this flush may be seen before its line (semantics:
 	 * F11). */
 	made = flush_logs(q);
@@ -298,7 +300,7 @@ static struct op *op_at_end(struct queue *q, struct fd_entry *e, int fd, size_t 
 {
 	struct op *op;
 
-	if (unlikely(e->flags & (FD_SHARED | FD_NODEFER)))
+	if (unlikely((e->flags & FD_NODEFER) || e->shared))
 		return NULL;
 	if (e->op && e->owner != q)
 		return NULL;
@@ -467,7 +469,7 @@ long queue_log(struct fd_entry *e, int fd, const struct iovec *iov, unsigned int
 		queue_flush_locked(q, NULL);
 		q->t0 = tsc();
 	}
-	if (e->err || (e->flags & (FD_SHARED | FD_NODEFER)))
+	if (e->err || ((e->flags & FD_NODEFER) || e->shared))
 		goto out;
 	run = q->nruns ? &q->runs[q->nruns - 1] : NULL;
 	if (!run || run->e != e) {

@@ -604,8 +604,9 @@ static int map_gate(void)
 }
 
 /*
- * What an unwinder must know of the gate, since a thread that is cancelled in it is unwound from there: the return address is at the stack
- * pointer and nothing was saved. The form is that of .eh_frame (Linux Standard Base, section 10.6): one CIE, one FDE, an end.
+ * What an unwinder must know of the gate, since a thread that is cancelled in it is unwound from
+ * there: the return address is at the stack pointer and nothing was saved. The form is that of
+ * .eh_frame (Linux Standard Base, section 10.6): one CIE, one FDE, an end.
  */
 static const struct __attribute__((packed)) {
 	uint32_t cie_size, cie_id;
@@ -621,7 +622,8 @@ static const struct __attribute__((packed)) {
 	.data_align = 0x78,   /* -8 */
 	.return_column = 16,  /* DWARF's number of the return address */
 	.rules = {0x0c, 7, 8, /* DW_CFA_def_cfa: rsp + 8 */
-		  0x90, 1},   /* DW_CFA_offset: the return address at CFA - 8; the rest is DW_CFA_nop */
+		  0x90,
+		  1}, /* DW_CFA_offset: the return address at CFA - 8; the rest is DW_CFA_nop */
 	.fde_size = 20,
 	.fde_cie = 24,
 	.begin = ESCA_GATE_ADDR,

@@ -96,7 +96,7 @@ static long out(struct fd_entry *e, long fd, const struct iovec *iov, unsigned l
 		return stream_real(e, fd, 1, nosignal, CALL);
 	}
 	if (e->cls == FD_LOG && !sock && fd > 2 && self.q && self.q->in_turn && !life_over &&
-	    !fd_size_limited && !(e->flags & (FD_NODEFER | FD_SHARED))) {
+	    !fd_size_limited && !(e->flags & FD_NODEFER) && !e->shared) {
 		len = iov_small(iov, n);
 		if (len && len <= ESCA_LOG_MAX) {
 			ret = queue_log(e, (int)fd, iov, (unsigned int)n, len);

@@ -86,7 +86,6 @@ enum fd_flag {
 	FD_NONBLOCK = 1,
 	FD_UNIX = 2,
 	FD_NODEFER = 4,	   /* something was done to it that deferral is not proven safe with */
-	FD_SHARED = 8,	   /* two threads use it */
 	FD_ZOMBIE = 16,	   /* closed by the server, kept open until its spill is drained */
 	FD_INODE = 32,	   /* dev and ino are known */
 	FD_TAGGED = 64,	   /* the kernel's epoll registration is ours (spill.c), not the server's */
@@ -102,9 +101,10 @@ enum fd_flag {
 struct fd_entry {
 	uint8_t cls;
 	uint8_t flags;
-	bool reads;			 /* opened O_RDONLY; what it is, its first fstat() tells */
-	uint8_t log_pending;		 /* lines of it wait in owner's queue */
-	uint8_t cork, nodelay;		 /* what the kernel has: 0, 1, OPT_UNKNOWN */
+	bool shared;	       /* two threads use it; written by either, so no bit of flags */
+	bool reads;	       /* opened O_RDONLY; what it is, its first fstat() tells */
+	uint8_t log_pending;   /* lines of it wait in owner's queue */
+	uint8_t cork, nodelay; /* what the kernel has: 0, 1, OPT_UNKNOWN */
 	uint8_t cork_want, nodelay_want; /* what the server set; applied at the flush */
 	bool bulk;    /* the peer has a lot to read first: the socket is likely full until it says
 			 something */
@@ -207,6 +207,7 @@ struct queue {
 			*/
 	uint32_t n;    /* calls that wait; the owner may read it without the lock */
 	bool in_turn;
+	uint16_t plain_turns; /* so many turns more in which nothing is deferred */
 	uint16_t nops, nsegs, nruns, nunix;
 	uint32_t used, log_used;
 	uint64_t t0;	/* tsc when the oldest was queued */
@@ -311,6 +312,9 @@ bool spill_drain(struct fd_entry *e, int fd);
 /** spill_finish() - offer them for up to @ms milliseconds. */
 void spill_finish(struct fd_entry *e, int fd, int ms);
 void spill_finish_all(int ms);
+/** spill_rest() - the thread is about to sleep where no event reaches us, or to fork: the kernel
+ * takes all it can. */
+void spill_rest(void);
 /** spill_end() - the process ends: the kernel takes what it can, peers have @ms milliseconds for
  * the rest, then they are reset. */
 void spill_end(int ms);

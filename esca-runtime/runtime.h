@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* runtime.h - what the files of libesca.so share: the rows of the call table, the handlers of the mode in force. */
+/* runtime.h - what the files of libesca.so share: the rows of the call table, the handlers of the
+ * mode in force. */
 #ifndef ESCA_RUNTIME_RUNTIME_H
 #define ESCA_RUNTIME_RUNTIME_H
 
@@ -27,34 +28,44 @@ extern esca_handler esca_handlers[ROW_COUNT];
 long esca_plain(long nr, long a0, long a1, long a2, long a3, long a4, long a5);
 
 /**
- * struct esca_plan - the parsed ESCA_PLAN_ENV. Strings point into the environment of the process and are copied by whoever keeps them.
+ * struct esca_plan - the parsed ESCA_PLAN_ENV. Strings point into the environment of the process
+ * and are copied by whoever keeps them.
  */
 struct esca_plan {
-	enum { ESCA_MODE_OFF, ESCA_MODE_RECORD, ESCA_MODE_RUN } mode;
+	enum {
+		ESCA_MODE_OFF,
+		ESCA_MODE_RECORD,
+		ESCA_MODE_RUN
+	} mode;
 	char backend[16];
 	char stats[128];
 	char ring[128];
 };
 
 /**
- * struct esca_hooks - what the mode in force does around events in a process's life that libc handles; set by the mode, never NULL members.
+ * struct esca_hooks - what the mode in force does around events in a process's life that libc
+ * handles; set by the mode, never NULL members.
  */
 struct esca_hooks {
-	void (*barrier)(void);	/* the libc call that follows may block or be seen by others: nothing may wait */
-	bool (*pending)(void);	/* would barrier() have anything to do? */
-	void (*finish)(void);	/* this process image, or this process, may end in the call that follows */
-	void (*vfork)(void);	/* a child that shares our memory comes next */
-	void (*child)(void);	/* we are a fork child that pthread_atfork(3) handlers are not run in */
-	void (*confined)(void); /* a seccomp filter comes next */
-	void (*cancel)(void);	/* a thread is about to be cancelled */
+	void (*barrier)(void); /* the libc call that follows may block or be seen by others: nothing
+				  may wait */
+	bool (*pending)(void); /* would barrier() have anything to do? */
+	void (*finish)(
+		void); /* this process image, or this process, may end in the call that follows */
+	void (*vfork)(void); /* a child that shares our memory comes next */
+	void (*child)(
+		void); /* we are a fork child that pthread_atfork(3) handlers are not run in */
+	void (*confined)(void);	 /* a seccomp filter comes next */
+	void (*cancel)(void);	 /* a thread is about to be cancelled */
 	void (*unlimited)(void); /* resource limits have changed */
-	void (*forget)(int fd); /* libc is about to use or close @fd by itself, unseen */
+	void (*forget)(int fd);	 /* libc is about to use or close @fd by itself, unseen */
 	/* syscall(2) of libc: make the call and set *@ret, or return false and let libc make it. */
 	bool (*call)(long *ret, long nr, const long *args);
 };
 extern struct esca_hooks esca_hooks;
 
-/** record_start(), run_start() - put the mode's handlers in place; on failure they leave the plain ones and return negative errno. */
+/** record_start(), run_start() - put the mode's handlers in place; on failure they leave the plain
+ * ones and return negative errno. */
 int record_start(const struct esca_plan *plan);
 int run_start(const struct esca_plan *plan);
 

@@ -11,6 +11,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/sock_diag.h>
 #include <poll.h>
 #include <string.h>
@@ -314,32 +315,39 @@ void spill_finish_all(int ms)
 	}
 }
 
+/* Hand over, or else reset, what up to SNAPSHOT streams have spilled. */
+static void end_each(bool reset)
+{
+	int fds[SNAPSHOT];
+	unsigned int n = snapshot(fds, SNAPSHOT, false), i;
+
+	for (i = 0; i < n; i++) {
+		struct fd_entry *e = fd_get(fds[i]);
+		struct queue *q = e->owner;
+
+		queue_lock(q);
+		if (e->spill && reset)
+			reset_locked(e, e->spill);
+		else if (e->spill)
+			hand_over(e, e->spill);
+		queue_unlock(q);
+	}
+}
+
+void spill_rest(void)
+{
+	end_each(false);
+}
+
 /*
  * The process ends. What a peer does not take in time is lost to it, and it must see a reset then,
  * not the end of a stream that looks complete.
  */
 void spill_end(int ms)
 {
-	int fds[SNAPSHOT];
-	unsigned int n, i;
-	int pass;
-
-	for (pass = 0; pass < 2; pass++) {
-		n = snapshot(fds, SNAPSHOT, false);
-		for (i = 0; i < n; i++) {
-			struct fd_entry *e = fd_get(fds[i]);
-			struct queue *q = e->owner;
-
-			queue_lock(q);
-			if (e->spill && pass)
-				reset_locked(e, e->spill);
-			else if (e->spill)
-				hand_over(e, e->spill);
-			queue_unlock(q);
-		}
-		if (!pass)
-			spill_finish_all(ms);
-	}
+	end_each(false);
+	spill_finish_all(ms);
+	end_each(true);
 }
 
 void spill_settle(struct fd_entry *e, int fd)
@@ -373,6 +381,8 @@ long spill_close(struct fd_entry *e, int fd)
 	}
 	if (!done) {
 		e->flags |= FD_ZOMBIE;
+		/* The server closed it: no program that it starts may find it. */
+		kernel(SYS_fcntl, fd, F_SETFD, FD_CLOEXEC, 0, 0);
 		arm(e, e->spill);
 	}
 	queue_unlock(q);

@@ -33,7 +33,8 @@ static long wait_for(long nr, long a0, long a1, long a2, int64_t ns, long a4, lo
 	struct timespec ts;
 
 	if (nr != SYS_epoll_pwait2)
-		return sleeping_syscall(nr, a0, a1, a2, ns < 0 ? -1 : (ns + 999999) / 1000000, a4, a5);
+		return sleeping_syscall(nr, a0, a1, a2, ns < 0 ? -1 : (ns + 999999) / 1000000, a4,
+					a5);
 	ts.tv_sec = ns / 1000000000;
 	ts.tv_nsec = ns % 1000000000;
 	return sleeping_syscall(nr, a0, a1, a2, ns < 0 ? 0 : (long)&ts, a4, a5);
@@ -83,7 +84,7 @@ static void claim(struct fd_entry *ep)
 	}
 	if (ep->owner != self.q && !__atomic_compare_exchange_n(&ep->owner, &none, self.q, false,
 								__ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
-		__atomic_fetch_or(&ep->flags, FD_SHARED, __ATOMIC_RELAXED);
+		__atomic_store_n(&ep->shared, true, __ATOMIC_RELAXED);
 }
 
 long wait_epoll(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
@@ -116,7 +117,10 @@ long wait_epoll(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 		if (ep && queue_get()) {
 			if (unlikely(ep->owner != self.q))
 				claim(ep);
-			self.q->in_turn = true;
+			if (likely(!self.q->plain_turns))
+				self.q->in_turn = true;
+			else
+				self.q->plain_turns--;
 		}
 	}
 	stats_publish();
@@ -139,7 +143,7 @@ long wait_other(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 	if (self.q)
 		self.q->in_turn = false;
 	if (unlikely(spill_total))
-		spill_finish_all(0);
+		spill_rest();
 	if (likely(!spill_total) || nr != SYS_poll)
 		return pass(nr, a0, a1, a2, a3, a4, a5);
 	if ((int)a2 >= 0)

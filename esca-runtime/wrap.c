@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * wrap.c - the interposed libc symbols: each hands its call, in the kernel's shape, to the handler of the mode in force.
+ * wrap.c - the interposed libc symbols: each hands its call, in the kernel's shape, to the handler
+ * of the mode in force.
  *
- * A wrapper makes the system call that the libc function of Debian 12 (glibc 2.36) makes, no other one.
+ * A wrapper makes the system call that the libc function of Debian 12 (glibc 2.36) makes, no other
+ * one.
  */
 #undef _FORTIFY_SOURCE
 #include "config.h"
@@ -41,13 +43,13 @@ static inline long result(long ret)
 }
 
 #define L(x) ((long)(x))
-#define CALL6(name, a, b, c, d, e, f)                                                               \
+#define CALL6(name, a, b, c, d, e, f)                                                              \
 	result(esca_handlers[ROW_##name](SYS_##name, L(a), L(b), L(c), L(d), L(e), L(f)))
-#define CALL0(name)		 CALL6(name, 0, 0, 0, 0, 0, 0)
-#define CALL1(name, a)		 CALL6(name, a, 0, 0, 0, 0, 0)
-#define CALL2(name, a, b)	 CALL6(name, a, b, 0, 0, 0, 0)
-#define CALL3(name, a, b, c)	 CALL6(name, a, b, c, 0, 0, 0)
-#define CALL4(name, a, b, c, d)	 CALL6(name, a, b, c, d, 0, 0)
+#define CALL0(name)		   CALL6(name, 0, 0, 0, 0, 0, 0)
+#define CALL1(name, a)		   CALL6(name, a, 0, 0, 0, 0, 0)
+#define CALL2(name, a, b)	   CALL6(name, a, b, 0, 0, 0, 0)
+#define CALL3(name, a, b, c)	   CALL6(name, a, b, c, 0, 0, 0)
+#define CALL4(name, a, b, c, d)	   CALL6(name, a, b, c, d, 0, 0)
 #define CALL5(name, a, b, c, d, e) CALL6(name, a, b, c, d, e, 0)
 
 /* --- files and streams --- */
@@ -149,16 +151,16 @@ static int needs_mode(int flags)
 	return (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE;
 }
 
-#define OPEN_MODE(flags)                                                                            \
-	({                                                                                          \
-		mode_t mode_ = 0;                                                                   \
-		if (needs_mode(flags)) {                                                            \
-			va_list ap_;                                                                \
-			va_start(ap_, flags);                                                       \
-			mode_ = va_arg(ap_, mode_t);                                                \
-			va_end(ap_);                                                                \
-		}                                                                                   \
-		mode_;                                                                              \
+#define OPEN_MODE(flags)                                                                           \
+	({                                                                                         \
+		mode_t mode_ = 0;                                                                  \
+		if (needs_mode(flags)) {                                                           \
+			va_list ap_;                                                               \
+			va_start(ap_, flags);                                                      \
+			mode_ = va_arg(ap_, mode_t);                                               \
+			va_end(ap_);                                                               \
+		}                                                                                  \
+		mode_;                                                                             \
 	})
 
 API int open(const char *path, int flags, ...)
@@ -266,14 +268,14 @@ API int fdatasync(int fd)
 	return CALL1(fdatasync, fd);
 }
 
-#define VARARG(after)                                                                               \
-	({                                                                                          \
-		va_list ap_;                                                                        \
-		long arg_;                                                                          \
-		va_start(ap_, after);                                                               \
-		arg_ = va_arg(ap_, long);                                                           \
-		va_end(ap_);                                                                        \
-		arg_;                                                                               \
+#define VARARG(after)                                                                              \
+	({                                                                                         \
+		va_list ap_;                                                                       \
+		long arg_;                                                                         \
+		va_start(ap_, after);                                                              \
+		arg_ = va_arg(ap_, long);                                                          \
+		va_end(ap_);                                                                       \
+		arg_;                                                                              \
 	})
 
 /* glibc answers F_GETOWN through F_GETOWN_EX, so that a process group is not taken for an error. */
@@ -498,7 +500,7 @@ API int pselect(int n, fd_set *in, fd_set *out, fd_set *ex, const struct timespe
 	struct {
 		const sigset_t *mask;
 		size_t size;
-	} data = { mask, _NSIG / 8 };
+	} data = {mask, _NSIG / 8};
 	struct timespec ts;
 
 	if (timeout)

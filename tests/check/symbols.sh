@@ -16,13 +16,13 @@ diff "$dir/map" "$dir/exported" || {
 	bad=1
 }
 
-# dlsym, dlvsym, pthread_key_create: in constructors only. pthread_setspecific: once a thread, in the memory of the thread.
+# dlsym, dlvsym, pthread_key_create: in constructors only; dlopen: where libc does it itself, in pthread_cancel(3). pthread_setspecific: once a thread, in the memory of the thread.
 # Functions of libc that take no lock, allocate nothing and make no call that we wrap (clock_gettime is the vdso's).
 allowed='mem(cpy|move|set|cmp|chr|rchr)|str(len|nlen|cmp|ncmp|chr|rchr|spn|cspn|cpy|ncpy|tol|toul|toull|str)
 	__(memcpy|memmove|memset|strcpy|strncpy)_chk __errno_location getenv|secure_getenv
 	__chk_fail|__fdelt_chk pthread_atfork|__register_atfork __cxa_atexit __cxa_finalize __tls_get_addr
 	io_uring_[a-z_]+|__io_uring_[a-z_]+ environ|__environ clock_gettime
-	dlsym|dlvsym pthread_key_create|pthread_setspecific __libc_single_threaded
+	dlsym|dlvsym|dlopen pthread_key_create|pthread_setspecific|pthread_setcanceltype __libc_single_threaded
 	_ITM_(de)?registerTMCloneTable __gmon_start__'
 allowed="^($(echo "$allowed" | tr -s ' \t\n' '|'))$"
 nm -D --undefined-only "$lib" | awk '{ sub(/@.*/, "", $2); print $2 }' | grep -vE "$allowed" && {

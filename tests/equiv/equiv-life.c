@@ -9,7 +9,9 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/sched.h>
 #include <sys/mman.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -529,13 +531,47 @@ static void cancel_server(void)
 	put(fd, "after");
 }
 
+/* A fork that libc knows nothing of, and what its child writes. */
+static void clone3_server(void)
+{
+	struct clone_args args = {.exit_signal = SIGCHLD};
+	int fd = busy(), status;
+	long pid;
+
+	put(fd, "before,");
+	pid = syscall(SYS_clone3, &args, sizeof(args));
+	if (!pid) {
+		int ep = epoll_create1(EPOLL_CLOEXEC);
+		struct epoll_event ev;
+
+		watch(ep, EPOLL_CTL_ADD, fd, EPOLLOUT);
+		epoll_wait(ep, &ev, 1, 1000);
+		put(fd, "child,");
+		watch(ep, EPOLL_CTL_MOD, fd, EPOLLIN);
+		epoll_wait(ep, &ev, 1, 1);
+		_exit(0);
+	}
+	waitpid((pid_t)pid, &status, 0);
+	put(fd, "after");
+}
+
 /* As much as is taken, and then the end, of the process or of the connection: the peer gets all
  * that was taken. */
-static void flood(bool shut)
+enum flood_end {
+	EXIT,
+	CLOSE,
+	SPAWN,
+	SELECT
+};
+
+static void flood(enum flood_end then)
 {
+	char name[] = "sleep", arg[] = "30", *argv[] = {name, arg, NULL};
 	static char piece[16384];
 	int ep = epoll_new(), fd = serve_one(ep, EPOLLIN);
+	fd_set set;
 	ssize_t n;
+	pid_t pid;
 
 	memset(piece, 'p', sizeof(piece));
 	set_int(fd, SOL_SOCKET, SO_SNDBUF, 65536);
@@ -548,18 +584,51 @@ static void flood(bool shut)
 			break;
 	}
 	note("more than a piece was taken: %s", *accepted > sizeof(piece) ? "yes" : "no");
-	if (shut)
+	switch (then) {
+	case EXIT:
+		break;
+	case CLOSE:
 		note_result("close", close(fd));
+		break;
+	case SPAWN:
+		note_result("close", close(fd));
+		if (posix_spawnp(&pid, "sleep", NULL, NULL, argv, environ))
+			die("sleep");
+		while (next_event(ep, NULL) != listener)
+			;
+		kill(pid, SIGKILL);
+		break;
+	case SELECT:
+		fd = accept(listener, NULL, NULL);
+		while (fd < 0 && errno == EAGAIN) {
+			FD_ZERO(&set);
+			FD_SET(listener, &set);
+			select(listener + 1, &set, NULL, NULL, NULL);
+			fd = accept(listener, NULL, NULL);
+		}
+		note("the peer came back");
+		break;
+	}
 }
 
 static void flood_exit_server(void)
 {
-	flood(false);
+	flood(EXIT);
 }
 
 static void flood_close_server(void)
 {
-	flood(true);
+	flood(CLOSE);
+}
+
+static void flood_spawn_server(void)
+{
+	flood(SPAWN);
+}
+
+static void flood_select_server(void)
+{
+	flood(SELECT);
 }
 
 static void flood_peer(void)
@@ -575,6 +644,28 @@ static void flood_peer(void)
 		len += (uint64_t)n;
 	note("all that was taken arrived: %s, then %s", len == *accepted ? "yes" : "no",
 	     n ? strerrorname_np(errno) : "the end");
+}
+
+static void flood_end_peer(void)
+{
+	flood_peer();
+	dial(0);
+}
+
+/* Comes back when it has it all, where the server waits for it. */
+static void flood_again_peer(void)
+{
+	static char buf[65536];
+	uint64_t len = 0;
+	int fd = dial(8192);
+	ssize_t n = 1;
+
+	say(fd, "request");
+	usleep(500000);
+	while (len < *accepted && (n = read(fd, buf, sizeof(buf))) > 0)
+		len += (uint64_t)n;
+	note("all that was taken arrived: %s", len == *accepted ? "yes" : "no");
+	dial(0);
 }
 
 const struct equiv_case equiv_life[] = {
@@ -601,5 +692,8 @@ const struct equiv_case equiv_life[] = {
 	{"cancel", cancel_server, peer},
 	{"flood-exit", flood_exit_server, flood_peer},
 	{"flood-close", flood_close_server, flood_peer},
+	{"flood-spawn", flood_spawn_server, flood_end_peer},
+	{"flood-select", flood_select_server, flood_again_peer},
+	{"clone3", clone3_server, peer},
 	{NULL, NULL, NULL},
 };
