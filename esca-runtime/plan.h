@@ -68,10 +68,14 @@ struct esca_stats_slot {
 #define ESCA_QUEUE_BYTES (256 << 10)
 /* Microseconds that the oldest of them may have waited when the next call is made. */
 #define ESCA_QUEUE_AGE 500
-/* A thread that let an answered call wait so many microseconds computes too much: nothing is
- * deferred on it for so many turns. */
+/*
+ * A turn in which an answered call waited so many microseconds is long: the thread computes, or was
+ * preempted. A thread with a third one within LONG_SCORE turns of the first computes: nothing is
+ * deferred on it in so many turns.
+ */
 #define ESCA_LONG_TURN	20000
-#define ESCA_LONG_TURNS 1000
+#define ESCA_LONG_SCORE 64
+#define ESCA_LONG_TURNS 200
 /* Milliseconds that exit and exec wait for peers to take what the kernel could not be given. */
 #define ESCA_EXIT_MS 5000
 /* Milliseconds after which a closed stream whose peer takes nothing is reset. */

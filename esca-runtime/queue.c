@@ -239,6 +239,15 @@ static struct op *op_new(struct queue *q, struct fd_entry *e, int fd)
 	return op;
 }
 
+static void queue_long(struct queue *q)
+{
+	q->long_score += ESCA_LONG_SCORE;
+	if (q->long_score > 2 * ESCA_LONG_SCORE) {
+		q->long_score = 0;
+		q->plain_turns = ESCA_LONG_TURNS;
+	}
+}
+
 void queue_flush_locked(struct queue *q, struct op *more)
 {
 	unsigned int n, i = 0, made;
@@ -249,7 +258,7 @@ void queue_flush_locked(struct queue *q, struct op *more)
 	if (!q->n)
 		return;
 	if (unlikely(tsc() - q->t0 > queue_age_ticks * (ESCA_LONG_TURN / ESCA_QUEUE_AGE)))
-		q->plain_turns = ESCA_LONG_TURNS;
+		queue_long(q);
 	/* Lines first: none of the responses of this flush may be seen before its line (semantics:
 	 * F11). */
 	made = flush_logs(q);

@@ -208,6 +208,7 @@ struct queue {
 	uint32_t n;    /* calls that wait; the owner may read it without the lock */
 	bool in_turn;
 	uint16_t plain_turns; /* so many turns more in which nothing is deferred */
+	uint16_t long_score;  /* rises with each long turn, falls with each other */
 	uint16_t nops, nsegs, nruns, nunix;
 	uint32_t used, log_used;
 	uint64_t t0;	/* tsc when the oldest was queued */

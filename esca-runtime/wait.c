@@ -117,6 +117,8 @@ long wait_epoll(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 		if (ep && queue_get()) {
 			if (unlikely(ep->owner != self.q))
 				claim(ep);
+			if (self.q->long_score)
+				self.q->long_score--;
 			if (likely(!self.q->plain_turns))
 				self.q->in_turn = true;
 			else
