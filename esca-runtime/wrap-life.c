@@ -7,6 +7,10 @@
  * the process or its image (finish), and those that touch a descriptor behind our back (forget).
  */
 #undef _FORTIFY_SOURCE
+/* Nor the inline getchar() and getline() of <stdio.h>: they are defined here. */
+#ifndef __NO_INLINE__
+#define __NO_INLINE__ 1
+#endif
 #include "config.h"
 
 #include <aio.h>
