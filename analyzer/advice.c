@@ -223,8 +223,10 @@ static double quantile(const struct share *s, uint32_t n, double total, double q
 	return 1;
 }
 
-/* What one turn in ten falls short of, and one in ten exceeds, weighted by requests, in the loop
- * that saves most. */
+/*
+ * What one turn in ten falls short of, and one in ten
+ * exceeds, weighted by requests, in the loop that saves most.
+ */
 static void bound(struct advice *a, enum savings_backend b)
 {
 	const struct loop *loop = NULL;
@@ -353,21 +355,21 @@ static void find_fusions(struct advice *a)
 	double kib = (double)t->body_bytes / 1024;
 
 	if (t->merged || t->packets)
-		add_finding(
-			a,
-			(struct finding){
-				.key = "one-write",
-				.title = "replies leave in one write and one packet",
-				.what = "esca run merges what one turn writes to one connection, "
-					"and reads small files into it",
-				.evidence = text("%.2f packets, %.2f writes and %.2f sendfile "
-						 "calls a request are not made",
-						 each(a, t->packets), each(a, writes),
-						 each(a, t->bodies)),
-				.risk = "none that the peer can tell: same bytes, same order",
-			},
-			(double)t->reply_ns + (double)t->joined * c->packet -
-				(double)t->bodies * (c->crossing + c->pread) - kib * c->copy_kib);
+		add_finding(a,
+			    (struct finding){
+				    .key = "one-write",
+				    .title = "replies leave in one write and one packet",
+				    .what = "esca run merges what one turn writes to one "
+					    "connection, and reads small files into it",
+				    .evidence = text("%.2f packets, %.2f writes and %.2f sendfile "
+						     "calls a request are not made",
+						     each(a, t->packets), each(a, writes),
+						     each(a, t->bodies)),
+				    .risk = "none that the peer can tell: same bytes, same order",
+			    },
+			    (double)t->reply_ns + (double)t->joined * c->packet -
+				    (double)t->bodies * (c->crossing + c->pread) -
+				    kib * c->copy_kib);
 	if (t->elided)
 		add_finding(a,
 			    (struct finding){

@@ -91,8 +91,10 @@ int advice_from_file(FILE *f, const struct cost *c, const struct limits *lim, st
 		     enum trace_error *why);
 void advice_free(struct advice *a);
 
-/** advice_ratio() - predicted CPU time aggregated / now with backend @b; 1 where no saving is
- * quoted. */
+/**
+ * advice_ratio() - predicted CPU time aggregated /
+ * now with backend @b; 1 where no saving is quoted.
+ */
 double advice_ratio(const struct advice *a, enum savings_backend b);
 /** advice_crossings() - predicted crossings per request; 0 where there are no requests. */
 double advice_crossings(const struct advice *a, enum savings_backend b);

@@ -222,8 +222,10 @@ static void queue(struct batch *b, struct tally *t, const struct trace_call *c)
 	t->deferred++;
 }
 
-/* In the vanilla run, would the bytes of @c have left in a packet of their own, behind others of
- * this turn? */
+/*
+ * In the vanilla run, would the bytes of @c have left
+ * in a packet of their own, behind others of this turn?
+ */
 static bool own_packet(const struct fd_state *fd)
 {
 	return !fd->corked && !fd->open_packet;

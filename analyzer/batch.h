@@ -45,8 +45,11 @@ struct tally {
 	uint64_t logs; /* log writes saved */
 	uint64_t log_writes;
 	uint64_t flushes;
-	uint64_t reply_ns;  /* what calls took that a merged write makes superfluous, in the
-			       recording: writes and file pieces, */
+	/*
+	 * what calls took that a merged write makes superfluous,
+	 * in the recording: writes and file pieces,
+	 */
+	uint64_t reply_ns;
 	uint64_t elided_ns; /* options, */
 	uint64_t logs_ns;   /* log lines */
 	uint64_t depth;	    /* fewest crossings that the order of results allows */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* hazard.h - may a call be delayed to the end of its turn, merged with others or left out, and why
- * (not)? */
+/*
+ * hazard.h - may a call be delayed to the end of its
+ * turn, merged with others or left out, and why (not)?
+ */
 #ifndef ESCA_ANALYZER_HAZARD_H
 #define ESCA_ANALYZER_HAZARD_H
 
@@ -85,8 +87,10 @@ struct judgement hazard_judge(const struct trace_call *c, const struct call_row 
 
 /** call_bytes() - how many bytes a write of any kind was asked to send. */
 uint64_t call_bytes(const struct trace_call *c, const struct call_row *row);
-/** call_is_request() - a read on a connection that brought data: what the report counts as a
- * request. */
+/**
+ * call_is_request() - a read on a connection that
+ * brought data: what the report counts as a request.
+ */
 bool call_is_request(const struct trace_call *c, const struct call_row *row);
 bool fd_is_stream(const struct trace_call *c);
 

@@ -488,8 +488,10 @@ static void close_turn(struct loops *l, struct thread *th)
 	tally_add(&th->total, &f->t);
 }
 
-/* A wait returned into the turn that is open: what its site left unfinished belongs to the turn
- * around it. */
+/*
+ * A wait returned into the turn that is open: what its
+ * site left unfinished belongs to the turn around it.
+ */
 static void pop_to(struct thread *th, uint32_t i)
 {
 	while (th->nframes > i + 1) {

@@ -71,22 +71,30 @@ struct loops;
 struct loops *loops_new(const struct limits *lim);
 void loops_free(struct loops *l);
 
-/** loops_call() - the next call, in the order of time within each thread. @pid: of its thread.
- * Return: 0 or -ENOMEM. */
+/**
+ * loops_call() - the next call, in the order of time within each thread. @pid: of its thread.
+ * Return: 0 or -ENOMEM.
+ */
 int loops_call(struct loops *l, const struct trace_call *c, uint32_t pid);
 /** loops_exit() - thread @tid ended. */
 void loops_exit(struct loops *l, uint32_t tid);
 /** loops_exec() - process @pid is new, or runs a new program. */
 void loops_exec(struct loops *l, uint32_t pid);
-/** loops_reset() - forget all results so far, not what is known of descriptors: what matters begins
- * now. */
+/**
+ * loops_reset() - forget all results so far, not what
+ * is known of descriptors: what matters begins now.
+ */
 void loops_reset(struct loops *l);
-/** loops_thread_total() - what all completed turns of a thread come to so far; zeros for one
- * without. */
+/**
+ * loops_thread_total() - what all completed turns of
+ * a thread come to so far; zeros for one without.
+ */
 struct tally loops_thread_total(const struct loops *l, uint32_t tid);
 
-/** loops_merge() - make one of all loops whose wait is at the same place of the program, now that
- * symbols are known. */
+/**
+ * loops_merge() - make one of all loops whose wait is at the
+ * same place of the program, now that symbols are known.
+ */
 void loops_merge(struct loops *l, const struct timeline *t);
 
 /** The results: loops with turns, the one with the most calls first. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* render-json.c - the report as one JSON object; its keys are documented in esca-advise(1) and
- * stay. */
+/*
+ * render-json.c - the report as one JSON object; its
+ * keys are documented in esca-advise(1) and stay.
+ */
 #include "config.h"
 
 #include <errno.h>
@@ -150,22 +152,22 @@ static int render(FILE *f, const struct advice *a)
 
 	for (uint32_t i = 0; i < a->nloops; i++)
 		json_array_append_new(loops, render_loop(a, &a->loop[i]));
-	j = json_pack(
-		"{s:i, s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:s?, s:s, s:o, s:o, s:s, s:o, "
-		"s:o, s:o, s:o, s:o}",
-		"version", 1, "command", text(a->command), "complete", a->end == TRACE_EOF,
-		"under_load", a->loaded, "seconds", number(a->seconds), "calls_recorded",
-		count(a->calls), "calls_lost", count(a->lost), "calls_counted", count(a->counted),
-		"requests", count(a->requests), "calls_stopped",
-		count(a->lanes[TRACE_LANE_STOP] + a->lanes[TRACE_LANE_NET]), "no_saving_because",
-		distrusts[a->distrust], "cpu_source", sources[a->cpu_source], "cpu_ns",
-		number(a->cpu_ns), "cpu_ns_per_request",
-		number(a->requests ? a->cpu_ns / (double)a->requests : 0), "backend",
-		savings_backend_name(a->best), "predicted_ratio", number(advice_ratio(a, a->best)),
-		"total", render_tally(&a->total), "backends",
-		json_pack("{s:o, s:o}", "direct", render_saved(a, SAVINGS_DIRECT), "uring",
-			  a->cost.uring ? render_saved(a, SAVINGS_URING) : json_null()),
-		"loops", loops, "findings", render_findings(a));
+	j = json_pack("{s:i, s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:s?, s:s, s:o, s:o, "
+		      "s:s, s:o, s:o, s:o, s:o, s:o}",
+		      "version", 1, "command", text(a->command), "complete", a->end == TRACE_EOF,
+		      "under_load", a->loaded, "seconds", number(a->seconds), "calls_recorded",
+		      count(a->calls), "calls_lost", count(a->lost), "calls_counted",
+		      count(a->counted), "requests", count(a->requests), "calls_stopped",
+		      count(a->lanes[TRACE_LANE_STOP] + a->lanes[TRACE_LANE_NET]),
+		      "no_saving_because", distrusts[a->distrust], "cpu_source",
+		      sources[a->cpu_source], "cpu_ns", number(a->cpu_ns), "cpu_ns_per_request",
+		      number(a->requests ? a->cpu_ns / (double)a->requests : 0), "backend",
+		      savings_backend_name(a->best), "predicted_ratio",
+		      number(advice_ratio(a, a->best)), "total", render_tally(&a->total),
+		      "backends",
+		      json_pack("{s:o, s:o}", "direct", render_saved(a, SAVINGS_DIRECT), "uring",
+				a->cost.uring ? render_saved(a, SAVINGS_URING) : json_null()),
+		      "loops", loops, "findings", render_findings(a));
 	if (!j)
 		return -ENOMEM;
 	err = json_dumpf(j, f, JSON_INDENT(2) | JSON_REAL_PRECISION(10)) ? -EIO : 0;

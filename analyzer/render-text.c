@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* render-text.c - the report as a person reads it: the answer first, then the loops it follows
- * from, then what to do. */
+/*
+ * render-text.c - the report as a person reads it: the answer
+ * first, then the loops it follows from, then what to do.
+ */
 #include "config.h"
 
 #include <errno.h>

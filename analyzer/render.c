@@ -26,13 +26,11 @@ const char *distrust_text(enum distrust d)
 		return "";
 	case DISTRUST_NO_LOOP:
 		return "No event loop was found: the program does not wait for many connections at "
-		       "once, so there is "
-		       "nothing to gather.";
+		       "once, so there is nothing to gather.";
 	case DISTRUST_STOPPED:
 		return "No saving is quoted: every call was stopped to record it (--method "
-		       "ptrace), so durations and "
-		       "the number of requests in a turn are not the server's own; record without "
-		       "--method ptrace.";
+		       "ptrace), so durations and the number of requests in a turn are not the "
+		       "server's own; record without --method ptrace.";
 	case DISTRUST_NO_COST:
 		return "No saving is quoted: the cost of a crossing is not known; see 'esca "
 		       "doctor'.";
@@ -41,8 +39,8 @@ const char *distrust_text(enum distrust d)
 		       "used.";
 	case DISTRUST_CPU:
 		return "No saving is quoted: the calls took longer than the CPU time that the "
-		       "server is said to have used; "
-		       "record again where it does not have to share its processor.";
+		       "server is said to have used; record again where it does not have to share "
+		       "its processor.";
 	}
 	return "";
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* syscall.c - look a row of the call table up by number; an unknown call is a BARRIER row, never a crash. */
+/*
+ * syscall.c - look a row of the call table up by number;
+ * an unknown call is a BARRIER row, never a crash.
+ */
 #include "config.h"
 
 #include <seccomp.h>
@@ -10,11 +13,18 @@
 #define NOFD  -1
 #define NOARG -1
 static const struct call_row rows[] = {
-#define ESCA_CALL(name_, cls_, fd_, buf_, ptr_, len_, ret_, ret_arg_, args_)                        \
-	{                                                                                           \
-		.name = #name_, .nr = SCMP_SYS(name_), .cls = CALL_##cls_, .fd_arg = fd_,           \
-		.buf = CALL_##buf_, .ptr_arg = ptr_, .len_arg = len_, .ret = CALL_##ret_,           \
-		.ret_arg = ret_arg_, .args = args_,                                                 \
+#define ESCA_CALL(name_, cls_, fd_, buf_, ptr_, len_, ret_, ret_arg_, args_)                       \
+	{                                                                                          \
+		.name = #name_,                                                                    \
+		.nr = SCMP_SYS(name_),                                                             \
+		.cls = CALL_##cls_,                                                                \
+		.fd_arg = fd_,                                                                     \
+		.buf = CALL_##buf_,                                                                \
+		.ptr_arg = ptr_,                                                                   \
+		.len_arg = len_,                                                                   \
+		.ret = CALL_##ret_,                                                                \
+		.ret_arg = ret_arg_,                                                               \
+		.args = args_,                                                                     \
 	},
 #include <analyzer/syscalls.def>
 #undef ESCA_CALL

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* timeline.c - merge the calls of all threads into one stream in the order of time, in bounded
- * memory. */
+/*
+ * timeline.c - merge the calls of all threads into
+ * one stream in the order of time, in bounded memory.
+ */
 #include "config.h"
 
 #include <errno.h>
@@ -10,8 +12,10 @@
 #include <analyzer/hash.h>
 #include <analyzer/timeline.h>
 
-/* Events held back for ordering. A recording without SYNC records is ordered within windows of this
- * size. */
+/*
+ * Events held back for ordering. A recording without
+ * SYNC records is ordered within windows of this size.
+ */
 #define WINDOW_MAX 131072u
 
 #define TEXT_MAX 512u /* of a command line that is kept */
@@ -458,8 +462,10 @@ const char *timeline_command(const struct timeline *t, uint32_t pid)
 	return p ? p->command : "";
 }
 
-/* Libraries that make calls on behalf of the program: their frames are not where the program
- * decided to call. */
+/*
+ * Libraries that make calls on behalf of the program:
+ * their frames are not where the program decided to call.
+ */
 static bool in_plumbing(const char *module)
 {
 	static const char *const prefix[] = {"libc.so",	 "libc-",   "libpthread",

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* timeline.h - a recording as one stream in the order of time, with what is known of its threads
- * and call sites. */
+/*
+ * timeline.h - a recording as one stream in the order of
+ * time, with what is known of its threads and call sites.
+ */
 #ifndef ESCA_ANALYZER_TIMELINE_H
 #define ESCA_ANALYZER_TIMELINE_H
 
@@ -8,8 +10,10 @@
 
 struct timeline;
 
-/** Where a call was made: the innermost frame outside libc, the loader and libesca. Strings are ""
- * where not known. */
+/**
+ * Where a call was made: the innermost frame outside libc,
+ * the loader and libesca. Strings are "" where not known.
+ */
 struct site {
 	const char *module;
 	const char *function;
@@ -44,12 +48,16 @@ const char *timeline_fact(const struct timeline *t, const char *key);
 uint32_t timeline_pid(const struct timeline *t, uint32_t tid);
 /** timeline_comm() - the name of a thread, "" where not known. */
 const char *timeline_comm(const struct timeline *t, uint32_t tid);
-/** timeline_command() - program and arguments of a process, words separated by spaces, "" where not
- * known. */
+/**
+ * timeline_command() - program and arguments of a
+ * process, words separated by spaces, "" where not known.
+ */
 const char *timeline_command(const struct timeline *t, uint32_t pid);
 
-/** timeline_site() - the call site of a stack, as far as symbols have been read. Return: false if
- * there is no such stack. */
+/**
+ * timeline_site() - the call site of a stack, as far as symbols
+ * have been read. Return: false if there is no such stack.
+ */
 bool timeline_site(const struct timeline *t, uint32_t stack, struct site *s);
 
 /**

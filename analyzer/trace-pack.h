@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* trace-pack.h - what writer and reader of packed calls share; the form itself is told at the top of trace-write.c. */
+/*
+ * trace-pack.h - what writer and reader of packed calls
+ * share; the form itself is told at the top of trace-write.c.
+ */
 #ifndef ESCA_ANALYZER_TRACE_PACK_H
 #define ESCA_ANALYZER_TRACE_PACK_H
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* trace-read.c - validate a recording and hand out its events one by one; nothing in the file is
- * trusted. */
+/*
+ * trace-read.c - validate a recording and hand out its
+ * events one by one; nothing in the file is trusted.
+ */
 #include "config.h"
 
 #include <errno.h>
@@ -18,8 +20,10 @@ struct trace_reader {
 	enum trace_error state; /* TRACE_OK until the first answer that is final */
 	uint32_t stacks;
 
-	/* The record being read; one byte more than it may have, for a NUL that no string can run
-	 * past. */
+	/*
+	 * The record being read; one byte more than it may
+	 * have, for a NUL that no string can run past.
+	 */
 	uint8_t *body;
 	size_t room;
 	size_t size;
@@ -359,8 +363,10 @@ static bool decode(struct trace_reader *r, struct trace_event *ev, bool *known)
 	return true;
 }
 
-/* Read one record. TRACE_OK: @ev is filled if *@have, else the record holds calls or is of a type
- * to skip. */
+/*
+ * Read one record. TRACE_OK: @ev is filled if *@have,
+ * else the record holds calls or is of a type to skip.
+ */
 static enum trace_error next_record(struct trace_reader *r, struct trace_event *ev, bool *have)
 {
 	struct trace_rec_header h;

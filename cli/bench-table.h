@@ -23,8 +23,10 @@ struct bench_prediction {
 	double crossings_after;	      /* aggregated, per request */
 };
 
-/** bench_per_request() - do all runs know their number of requests? Otherwise the table compares
- * whole loads. */
+/**
+ * bench_per_request() - do all runs know their number of
+ * requests? Otherwise the table compares whole loads.
+ */
 bool bench_per_request(const struct bench_pair *pairs, size_t n);
 
 /** bench_table() - print the table. Return: 0, or negative errno. */

@@ -235,8 +235,10 @@ static bool server_gone(struct server *srv)
 	return srv->ended && !signal_tree(srv, 0);
 }
 
-/* Return: BENCH_OK, or BENCH_FAILED with *@died set where the server ended by itself and nothing
- * was said yet. */
+/*
+ * Return: BENCH_OK, or BENCH_FAILED with *@died set where
+ * the server ended by itself and nothing was said yet.
+ */
 static enum bench_end wait_listening(struct server *srv, const struct bench_setup *s, bool *died)
 {
 	double until = now_s() + s->timeout_s;
@@ -262,8 +264,7 @@ static enum bench_end wait_listening(struct server *srv, const struct bench_setu
 		}
 		if (now_s() > until) {
 			msg_error("the server '%s' does not listen after %u s; check its "
-				  "configuration, or "
-				  "give it longer with --timeout",
+				  "configuration, or give it longer with --timeout",
 				  s->command[0], s->timeout_s);
 			return BENCH_FAILED;
 		}
@@ -351,8 +352,7 @@ static enum bench_end load_run(struct server *srv, const struct bench_setup *s, 
 		}
 		if (now_s() > until) {
 			msg_error("the load '%s' has not ended after %u s; give it an end, or more "
-				  "time with "
-				  "--timeout",
+				  "time with --timeout",
 				  s->load, s->timeout_s);
 			end = BENCH_FAILED;
 			break;

@@ -18,14 +18,16 @@ struct bench_setup {
 	const char *load;
 	int server_cpu, load_cpu; /* -1: not pinned */
 	unsigned int timeout_s;	  /* for the server to listen, and for the load to end */
-	uint64_t requests; /* the user's word for how many the load makes; 0: the load tool says it
-			    */
+	/* the user's word for how many the load makes; 0: the load tool says it */
+	uint64_t requests;
 	enum plan_backend backend;
 	char library[PATH_MAX];
 };
 
-/** struct bench_run - what one run gave. CPU time and counters are those between begin and end of
- * the load. */
+/**
+ * struct bench_run - what one run gave. CPU time and
+ * counters are those between begin and end of the load.
+ */
 struct bench_run {
 	double cpu_ns;	   /* of the server's whole tree */
 	double seconds;	   /* the load took */
@@ -70,8 +72,10 @@ enum bench_end bench_run(struct bench_run *r, const struct bench_setup *s, bool 
 enum bench_end bench_child(char **argv, int cpu, int out_fd, int err_fd, unsigned int timeout_s,
 			   int *status);
 
-/** bench_isolate() - a network namespace of our own, loopback up, reno. Return: 0, or negative
- * errno. */
+/**
+ * bench_isolate() - a network namespace of our own,
+ * loopback up, reno. Return: 0, or negative errno.
+ */
 int bench_isolate(void);
 
 #endif

@@ -346,8 +346,10 @@ static void net_close(struct net *n)
 	}
 }
 
-/* Connections of ours to ourselves, without Nagle and, if allowed, without a congestion control
- * that paces by timers. */
+/*
+ * Connections of ours to ourselves, without Nagle and, if
+ * allowed, without a congestion control that paces by timers.
+ */
 static bool connect_pair(int listener, const struct sockaddr_in *addr, int *ours, int *theirs)
 {
 	static const char reno[] = "reno";

@@ -132,12 +132,11 @@ static int run(int argc, char **argv)
 		.parser = parse,
 		.args_doc = "report [FILE]",
 		.doc = "Say what the recording FILE (default: esca.data; - is standard input) "
-		       "tells about aggregating the "
-		       "server: its event loops, which calls can wait, be fused or left out, and "
-		       "what that saves.\v"
+		       "tells about aggregating the server: its event loops, which calls can wait, "
+		       "be fused or left out, and what that saves.\v"
 		       "Exit status: 0 reported, also if the recording was cut off or nothing is "
-		       "worth it, 2 no recording, "
-		       "damaged, or of another version or machine, 64 wrong command line.",
+		       "worth it, 2 no recording, damaged, or of another version or machine, 64 "
+		       "wrong command line.",
 	};
 	struct advise adv = {.path = RECORDING_DEFAULT};
 

@@ -135,8 +135,7 @@ static int choose_cpus(struct options *o)
 		o->load_cpu = o->server_cpu == first && second >= 0 ? second : first;
 	if (o->server_cpu == o->load_cpu)
 		msg_warn("server and load share CPU %ld, so throughput and latency show the load "
-			 "as much "
-			 "as the server",
+			 "as much as the server",
 			 o->server_cpu);
 	return 0;
 }
@@ -149,8 +148,7 @@ static int isolate(void)
 		return 0;
 	if (ret == -EPERM)
 		msg_error("cannot make a network of its own for the benchmark; run it as root, or "
-			  "without "
-			  "--isolate-net");
+			  "without --isolate-net");
 	else
 		msg_perror(ret, "cannot make a network of its own for the benchmark");
 	return ESCA_EXIT_FAILED;
@@ -204,16 +202,13 @@ static uint64_t remarks(const struct options *o, const struct bench_pair *pairs,
 	}
 	if (!counted)
 		msg_warn("libesca.so did not count anything in the aggregated server, so it was "
-			 "not at "
-			 "work there");
+			 "not at work there");
 	if (!bench_per_request(pairs, n))
 		msg_warn("the load's output says no number of requests, so whole loads are "
-			 "compared; use "
-			 "--requests, or a load that always makes the same ones");
+			 "compared; use --requests, or a load that always makes the same ones");
 	if (seconds > 0 && busy / seconds < 0.7)
 		msg_warn("the server was busy only %.0f %% of the time, so throughput is the "
-			 "load's; CPU time "
-			 "is the figure to look at",
+			 "load's; CPU time is the figure to look at",
 			 100 * busy / seconds);
 	if (!o->isolate &&
 	    probe_file("/proc/sys/net/ipv4/tcp_congestion_control", cc, sizeof(cc)) &&
@@ -222,8 +217,7 @@ static uint64_t remarks(const struct options *o, const struct bench_pair *pairs,
 			 "--isolate-net measures without it");
 	if (failed[0] + failed[1])
 		msg_error("%llu requests failed vanilla and %llu aggregated, so the figures "
-			  "compare nothing; "
-			  "check the load against the server by hand",
+			  "compare nothing; check the load against the server by hand",
 			  (unsigned long long)failed[0], (unsigned long long)failed[1]);
 	return failed[0] + failed[1];
 }
@@ -306,10 +300,8 @@ static int run(int argc, char **argv)
 		.doc = "Run a server vanilla and aggregated in turn under a load, and show what "
 		       "that saved.\v"
 		       "Exit status: 0 measured, 1 the server, the load or some requests failed, 2 "
-		       "it could not "
-		       "be measured, 64 wrong command line, 126 the server cannot be executed, 127 "
-		       "there is no "
-		       "such program, 128+N interrupted by signal N.",
+		       "it could not be measured, 64 wrong command line, 126 the server cannot be "
+		       "executed, 127 there is no such program, 128+N interrupted by signal N.",
 	};
 	struct options o = {.pairs = 5, .timeout_s = 60, .server_cpu = -1, .load_cpu = -1};
 	struct bench_setup s = {0};
@@ -325,8 +317,7 @@ static int run(int argc, char **argv)
 	}
 	if (target_library(s.library, sizeof(s.library))) {
 		msg_error("cannot find libesca.so beside this esca or in '%s'; install esca again "
-			  "with "
-			  "'make install'",
+			  "with 'make install'",
 			  ESCA_LIBDIR);
 		return ESCA_EXIT_FAILED;
 	}

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* cmd-doctor.c - esca doctor: what this host allows, what a crossing costs here, what is missing
- * and how to get it. */
+/*
+ * cmd-doctor.c - esca doctor: what this host allows, what a
+ * crossing costs here, what is missing and how to get it.
+ */
 #include "config.h"
 
 #include <langinfo.h>
@@ -119,8 +121,7 @@ static int run(int argc, char **argv)
 		.doc = "Show what this host allows, what entering the kernel costs here, and what "
 		       "is missing.\v"
 		       "Exit status: 0 everything that esca needs works, 1 something is missing, 2 "
-		       "the host could "
-		       "not be examined, 64 wrong command line.",
+		       "the host could not be examined, 64 wrong command line.",
 	};
 	struct probe_check list[PROBE_MAX];
 	struct options o = {0};

@@ -35,8 +35,10 @@ struct dump {
 	struct turn *turns;
 };
 
-/* The turn @c belongs to: 0 before the first wait, then 1, 2, ...; a wait belongs to the turn that
- * it ends. */
+/*
+ * The turn @c belongs to: 0 before the first wait, then
+ * 1, 2, ...; a wait belongs to the turn that it ends.
+ */
 static uint64_t turn_of(struct dump *d, const struct trace_call *c)
 {
 	struct turn *turn;
@@ -285,8 +287,7 @@ static json_t *json_call(struct dump *d, const struct trace_call *c)
 	for (unsigned int i = 0; i < call_nargs(row); i++)
 		json_array_append_new(args, json_integer((json_int_t)c->args[i]));
 	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:i, s:s?, s:o, s:I, s:s?, s:I, s:s, s:s, s:i, "
-			 "s:I, s:i, "
-			 "s:I, s:o*}",
+			 "s:I, s:i, s:I, s:o*}",
 			 "type", "call", "time_ns", (json_int_t)(c->enter_ns - d->zero), "tid",
 			 (json_int_t)c->tid, "pid", (json_int_t)timeline_pid(d->t, c->tid), "turn",
 			 (json_int_t)turn_of(d, c), "nr", c->nr, "name", row->name, "args", args,
@@ -426,12 +427,10 @@ static int run(int argc, char **argv)
 		.parser = parse,
 		.args_doc = "[FILE]",
 		.doc = "Print the recording FILE (default: esca.data; - is standard input), calls "
-		       "of all threads in the "
-		       "order of time.\v"
+		       "of all threads in the order of time.\v"
 		       "Exit status: 0 printed, also if the recording was cut off (then with a "
-		       "warning), 2 no "
-		       "recording, damaged, or of another version or machine, 64 wrong command "
-		       "line.",
+		       "warning), 2 no recording, damaged, or of another version or machine, 64 "
+		       "wrong command line.",
 	};
 	struct dump d = {.path = RECORDING_DEFAULT};
 	struct turn *turn;

@@ -134,7 +134,7 @@ static int start(struct child *c, const struct target *t, char **command, const 
 static int run_and_count(const struct options *o, const struct target *t, const struct stats *stats)
 {
 	sigset_t wait, mask;
-	struct child c = { 0 };
+	struct child c = {0};
 	json_t *json;
 	int ret;
 
@@ -154,8 +154,10 @@ static int run_and_count(const struct options *o, const struct target *t, const 
 		siginfo_t si;
 		int sig = sigwaitinfo(&wait, &si);
 
-		/* What the terminal sends goes to the whole foreground group: the server has it
-		 * already. */
+		/*
+		 * What the terminal sends goes to the whole
+		 * foreground group: the server has it already.
+		 */
 		if (sig > 0 && sig != SIGCHLD && si.si_code != SI_KERNEL)
 			forward(&c, sig);
 	}
@@ -180,8 +182,7 @@ static int prepare(const struct options *o, const char *stats_path)
 	ret = target_library(library, sizeof(library));
 	if (ret) {
 		msg_error("cannot find libesca.so beside this esca or in '%s'; install esca again "
-			  "with "
-			  "'make install'",
+			  "with 'make install'",
 			  ESCA_LIBDIR);
 		return ret;
 	}
@@ -194,8 +195,7 @@ static int prepare(const struct options *o, const char *stats_path)
 	ret = plan_preload(library);
 	if (ret == -EINVAL)
 		msg_error("cannot preload '%s', because the loader splits paths at spaces and "
-			  "colons; "
-			  "install esca in a folder without them",
+			  "colons; install esca in a folder without them",
 			  library);
 	else if (ret)
 		msg_perror(ret, "cannot set LD_PRELOAD for '%s'", o->command[0]);
@@ -229,10 +229,8 @@ static int run(int argc, char **argv)
 		       "Without --stats esca becomes the server: same process, its signals, its "
 		       "exit status.\n\n"
 		       "Exit status: the server's own, 128+N where signal N ended it; 2 esca could "
-		       "not run it "
-		       "aggregated, 64 wrong command line, 126 the server cannot be executed, 127 "
-		       "there is no "
-		       "such program.",
+		       "not run it aggregated, 64 wrong command line, 126 the server cannot be "
+		       "executed, 127 there is no such program.",
 	};
 	struct options o = {0};
 	struct stats stats = {.fd = -1};

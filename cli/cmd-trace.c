@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* cmd-trace.c - esca trace: start a server, record what it asks of the kernel, and end it when the
- * load is done. */
+/*
+ * cmd-trace.c - esca trace: start a server, record what it
+ * asks of the kernel, and end it when the load is done.
+ */
 #include "config.h"
 
 #include <errno.h>
@@ -239,10 +241,9 @@ static void starting(struct session *s, uint64_t now)
 		if (s->o->load)
 			begin_load(s, now);
 	} else if (s->o->load && now - s->start_ns > LISTEN_MAX) {
-		msg_error(
-			"'%s' does not listen on any socket after %d seconds, so the load was not "
-			"started; check the server's configuration",
-			s->o->command[0], (int)(LISTEN_MAX / 1000000000));
+		msg_error("'%s' does not listen on any socket after %d seconds, so the load was "
+			  "not started; check the server's configuration",
+			  s->o->command[0], (int)(LISTEN_MAX / 1000000000));
 		s->fail = ESCA_EXIT_FAILED;
 		end_server(s, now);
 	}
@@ -261,8 +262,7 @@ static void check_time(struct session *s, uint64_t now)
 		return;
 	if (s->load) {
 		msg_error("the load '%s' did not end within %g seconds and was stopped; give it a "
-			  "shorter "
-			  "run or a longer --duration",
+			  "shorter run or a longer --duration",
 			  s->o->load, s->o->duration);
 		s->fail = ESCA_EXIT_MISMATCH;
 	}
@@ -290,8 +290,7 @@ static void check_writing(struct session *s)
 	s->fail = ESCA_EXIT_FAILED;
 	msg_perror(err,
 		   "cannot write on to '%s', so the recording ends here while the server goes on; "
-		   "make room or give "
-		   "another file with -o",
+		   "make room or give another file with -o",
 		   s->o->output);
 }
 
@@ -448,14 +447,14 @@ static void say_refused(int err, enum tracer_step step, const char *server)
 	case TRACER_STEP_SEIZE:
 		first_line("/proc/self/status", "TracerPid:", pid, sizeof(pid));
 		if (err == -EPERM && atoi(pid))
-			msg_error("cannot trace '%s', because esca and what it starts is traced already, "
-				  "by process %s; run esca without strace or a debugger around it",
+			msg_error("cannot trace '%s', because esca and what it starts is traced "
+				  "already, by process %s; run esca without strace or a debugger "
+				  "around it",
 				  server, pid);
 		else if (err == -EPERM)
 			msg_error("this host does not let esca trace '%s'; in a container add "
-				  "--cap-add SYS_PTRACE, "
-				  "on a host set kernel.yama.ptrace_scope to 1 or less, or run as "
-				  "root",
+				  "--cap-add SYS_PTRACE, on a host set kernel.yama.ptrace_scope to "
+				  "1 or less, or run as root",
 				  server);
 		else
 			msg_perror(err, "cannot trace '%s'", server);
@@ -528,15 +527,13 @@ static int choose_lane(struct options *o, struct target *t, char *library, size_
 	}
 	if (t->kind == TARGET_PRIVILEGED && geteuid()) {
 		msg_error("'%s' is setuid, setgid or has file capabilities, and the kernel does "
-			  "not let a user trace it; "
-			  "run esca trace as root",
+			  "not let a user trace it; run esca trace as root",
 			  t->path);
 		return ESCA_EXIT_FAILED;
 	}
 	if (t->kind != TARGET_OK && !o->stop_lane) {
 		msg_warn("libesca.so cannot be loaded into '%s', so every call is stopped; times "
-			 "and batches are not the "
-			 "server's own",
+			 "and batches are not the server's own",
 			 t->path);
 		o->stop_lane = true;
 	}
@@ -547,8 +544,8 @@ static int choose_lane(struct options *o, struct target *t, char *library, size_
 		return ESCA_EXIT_FAILED;
 	}
 	if (!o->stop_lane && strpbrk(library, " :")) {
-		msg_error("cannot preload '%s', because the loader splits paths at spaces and colons; "
-			  "install esca in a folder without them",
+		msg_error("cannot preload '%s', because the loader splits paths at spaces and "
+			  "colons; install esca in a folder without them",
 			  library);
 		return ESCA_EXIT_FAILED;
 	}
@@ -569,8 +566,7 @@ static int run(int argc, char **argv)
 		 0},
 		{"method", 'm', "METHOD", 0,
 		 "ring (default): calls are recorded inside the server; ptrace: every call is "
-		 "stopped, which works for "
-		 "any program and falsifies times and batches",
+		 "stopped, which works for any program and falsifies times and batches",
 		 0},
 		{"no-stacks", 'n', NULL, 0, "Record no call stacks", 0},
 		{0},
@@ -582,10 +578,9 @@ static int run(int argc, char **argv)
 		.doc = "Start a server and record each system call it makes, with its threads and "
 		       "children.\v"
 		       "Exit status: the server's own, 128+N where signal N ended it; 0 where esca "
-		       "ended it after the load or "
-		       "the duration. 1 the load failed, 2 esca could not record, 64 wrong command "
-		       "line, 126 the server cannot "
-		       "be executed, 127 there is no such program.",
+		       "ended it after the load or the duration. 1 the load failed, 2 esca could "
+		       "not record, 64 wrong command line, 126 the server cannot be executed, 127 "
+		       "there is no such program.",
 	};
 	struct options o = {.output = RECORDING_DEFAULT, .stacks = true};
 	struct session s = {.o = &o};

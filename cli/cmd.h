@@ -1,14 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* cmd.h - what a subcommand is: each lives in its own cli/cmd-NAME.c, which ends in one const struct cmd. */
+/*
+ * cmd.h - what a subcommand is: each lives in its own
+ * cli/cmd-NAME.c, which ends in one const struct cmd.
+ */
 #ifndef ESCA_CLI_CMD_H
 #define ESCA_CLI_CMD_H
 
 #include <argp.h>
 
-/** Exit statuses of esca; every command's --help and man page state them. `trace` and `run` pass the server's own status through. */
+/**
+ * Exit statuses of esca; every command's --help and man page state
+ * them. `trace` and `run` pass the server's own status through.
+ */
 enum esca_exit {
 	ESCA_EXIT_OK = 0,
-	ESCA_EXIT_MISMATCH = 1, /* it ran, and the answer is no: a comparison differs, a load command failed */
+	/* it ran, and the answer is no: a comparison differs, a load command failed */
+	ESCA_EXIT_MISMATCH = 1,
 	ESCA_EXIT_FAILED = 2,	/* it could not run; one sentence on standard error says why */
 	ESCA_EXIT_USAGE = 64,	/* the command line is wrong */
 	ESCA_EXIT_NOEXEC = 126, /* the server cannot be executed */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* load.c - start a server's load command, know when the server listens, and read what the load tool
- * measured. */
+/*
+ * load.c - start a server's load command, know when the
+ * server listens, and read what the load tool measured.
+ */
 #include "config.h"
 
 #include <ctype.h>
@@ -24,8 +26,10 @@
 #define MAX_TREE  4096
 #define MAX_LOADS 64
 
-/* The process groups load_spawn() made: what of them comes back to us as an orphan is not the
- * server's. */
+/*
+ * The process groups load_spawn() made: what of them
+ * comes back to us as an orphan is not the server's.
+ */
 static pid_t load_groups[MAX_LOADS];
 static unsigned int load_ngroups;
 
@@ -71,8 +75,10 @@ static bool is_load_group(pid_t pgrp)
 	return false;
 }
 
-/* All processes that descend from @pid, and the orphans we have inherited, first in @all. Return:
- * their number. */
+/*
+ * All processes that descend from @pid, and the orphans
+ * we have inherited, first in @all. Return: their number.
+ */
 static size_t tree_read(pid_t pid, struct proc *all, size_t max)
 {
 	DIR *dir = opendir("/proc");
@@ -211,14 +217,18 @@ static bool table_listens(pid_t pid, const char *table, const struct inodes *set
 		uint64_t ino = 0;
 
 		if (is_unix) {
-			/* Num: RefCount Protocol Flags Type St Inode Path; __SO_ACCEPTCON is 1 <<
-			 * 16 */
+			/*
+			 * Num: RefCount Protocol Flags Type St
+			 * Inode Path; __SO_ACCEPTCON is 1 << 16
+			 */
 			if (sscanf(line, "%*s %*x %*x %x %*x %*x %" SCNu64, &flags, &ino) != 2 ||
 			    !(flags & 0x10000))
 				continue;
 		} else {
-			/* sl local remote st tx:rx tr:when retrnsmt uid timeout inode; TCP_LISTEN
-			 * is 10 */
+			/*
+			 * sl local remote st tx:rx tr:when retrnsmt
+			 * uid timeout inode; TCP_LISTEN is 10
+			 */
 			if (sscanf(line, "%*s %*s %*s %x %*s %*s %*s %*s %*s %" SCNu64, &state,
 				   &ino) != 2 ||
 			    state != 10)
@@ -287,8 +297,8 @@ static _Noreturn void guard(pid_t shell, pid_t parent, const sigset_t *signals)
 
 /*
  * PR_SET_PDEATHSIG reaches a child of ours and not its children, and a load is often a shell with a
- * tool below it. So between us and the shell stands a guard that leads their process group, gets the
- * signal and passes it on to all of them.
+ * tool below it. So between us and the shell stands a guard that leads their process group, gets
+ * the signal and passes it on to all of them.
  */
 pid_t load_spawn(const char *cmd, int cpu, int out_fd)
 {

@@ -11,13 +11,7 @@
 
 /* One row a command; help lists them in this order. */
 static const struct cmd *const cmds[] = {
-	&cmd_trace,
-	&cmd_advise,
-	&cmd_run,
-	&cmd_bench,
-	&cmd_doctor,
-	&cmd_dump,
-	NULL,
+	&cmd_trace, &cmd_advise, &cmd_run, &cmd_bench, &cmd_doctor, &cmd_dump, NULL,
 };
 
 struct root {
@@ -36,7 +30,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			if (!strcmp(cmds[i]->name, arg))
 				root->cmd = cmds[i];
 		if (!root->cmd)
-			argp_error(state, "there is no command '%s'; 'esca --help' lists them", arg);
+			argp_error(state, "there is no command '%s'; 'esca --help' lists them",
+				   arg);
 		root->argc = state->argc - state->next + 1;
 		root->argv = state->argv + state->next - 1;
 		state->next = state->argc; /* the rest is the command's */
@@ -62,8 +57,10 @@ static char *help_filter(int key, const char *text, void *input)
 	fputs("Commands:\n", f);
 	for (unsigned int i = 0; cmds[i]; i++)
 		fprintf(f, "  %-10s %s\n", cmds[i]->name, cmds[i]->help);
-	fputs("\n'esca COMMAND --help' has the options of a command, esca-COMMAND(1) its manual page.\n\n"
-	      "Exit status: 0 done, 1 done and the answer is no (a comparison differs, a load failed), 2 could not run,\n"
+	fputs("\n'esca COMMAND --help' has the options of a command, esca-COMMAND(1) its manual "
+	      "page.\n\n"
+	      "Exit status: 0 done, 1 done and the answer is no (a comparison differs, a load "
+	      "failed), 2 could not run,\n"
 	      "64 wrong command line; trace and run give the server's own status.\n",
 	      f);
 	fclose(f);
@@ -82,11 +79,12 @@ int main(int argc, char **argv)
 	static const struct argp argp = {
 		.parser = parse,
 		.args_doc = "COMMAND [OPTION...]",
-		.doc = "Make an event-driven server cheaper per request without changing it: record its system calls, "
-		       "find what can be gathered, run it aggregated, measure the difference.\v",
+		.doc = "Make an event-driven server cheaper per request without changing it: "
+		       "record its system calls, find what can be gathered, run it aggregated, "
+		       "measure the difference.\v",
 		.help_filter = help_filter,
 	};
-	struct root root = { 0 };
+	struct root root = {0};
 	static char name[64];
 
 	argp_err_exit_status = ESCA_EXIT_USAGE;

@@ -12,8 +12,8 @@
 
 static bool progress_shown;
 
-__attribute__((format(printf, 2, 0)))
-static void say(const char *prefix, const char *fmt, va_list ap, int err)
+static __attribute__((format(printf, 2, 0))) void say(const char *prefix, const char *fmt,
+						      va_list ap, int err)
 {
 	msg_progress_end();
 	fprintf(stderr, "esca: %s", prefix);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* output.c - files that esca writes for its user: checked before the work, replaced as a whole
- * after it. */
+/*
+ * output.c - files that esca writes for its user:
+ * checked before the work, replaced as a whole after it.
+ */
 #include "config.h"
 
 #include <errno.h>

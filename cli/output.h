@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* output.h - files that esca writes for its user: checked before the work, replaced as a whole
- * after it. */
+/*
+ * output.h - files that esca writes for its user:
+ * checked before the work, replaced as a whole after it.
+ */
 #ifndef ESCA_CLI_OUTPUT_H
 #define ESCA_CLI_OUTPUT_H
 
 #include <jansson.h>
 
-/** output_check() - could output_json() write @path now? Nothing is left behind. Return: 0, or
- * negative errno. */
+/**
+ * output_check() - could output_json() write @path now?
+ * Nothing is left behind. Return: 0, or negative errno.
+ */
 int output_check(const char *path);
 
 /**

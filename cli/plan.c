@@ -14,8 +14,10 @@
 #include <cli/plan.h>
 #include <cli/probe.h>
 
-/* Turns of at least this many queued calls are where io_uring is used, so its enter is shared by as
- * many. */
+/*
+ * Turns of at least this many queued calls are where
+ * io_uring is used, so its enter is shared by as many.
+ */
 #define URING_BATCH 8
 
 /* What is gained must be more than what the calibration may be off by. */

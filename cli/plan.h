@@ -27,8 +27,10 @@ struct plan_choice {
 bool plan_backend_parse(enum plan_backend *b, const char *name);
 const char *plan_backend_name(enum plan_backend b);
 
-/** plan_choose() - the backend for @asked on this host; takes a few milliseconds of measuring for
- * PLAN_AUTO. */
+/**
+ * plan_choose() - the backend for @asked on this host;
+ * takes a few milliseconds of measuring for PLAN_AUTO.
+ */
 void plan_choose(struct plan_choice *choice, enum plan_backend asked);
 
 /**

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* predict.c - record the server once under the load, and ask the analysis what aggregation will
- * save. */
+/*
+ * predict.c - record the server once under the load,
+ * and ask the analysis what aggregation will save.
+ */
 #include "config.h"
 
 #include <errno.h>
@@ -113,8 +115,7 @@ static void analyse(struct bench_prediction *p, const struct bench_setup *s, con
 		}
 	} else {
 		msg_warn("no prediction, because the recording shows no event loop whose cost "
-			 "could be "
-			 "told; see 'esca advise report'");
+			 "could be told; see 'esca advise report'");
 	}
 	advice_free(a);
 }

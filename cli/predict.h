@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* predict.h - record the server once under the load, and ask the analysis what aggregation will
- * save. */
+/*
+ * predict.h - record the server once under the load,
+ * and ask the analysis what aggregation will save.
+ */
 #ifndef ESCA_CLI_PREDICT_H
 #define ESCA_CLI_PREDICT_H
 

@@ -157,8 +157,10 @@ static void check_mitigations(struct probe_check *c)
 
 /* --- what trace needs --- */
 
-/* Attach to a child, read its memory, let it die. @readv: errno of process_vm_readv, -1 if not
- * reached. */
+/*
+ * Attach to a child, read its memory, let it die.
+ * @readv: errno of process_vm_readv, -1 if not reached.
+ */
 static int try_ptrace(int *readv_err)
 {
 	static volatile unsigned long secret = 0x455343410000;
@@ -211,13 +213,11 @@ static void check_ptrace(struct probe_check *c)
 	if (atoi(tracer))
 		TODO(c,
 		     "This process is being traced itself (by pid %s): run esca without strace or "
-		     "a "
-		     "debugger around it.",
+		     "a debugger around it.",
 		     tracer);
 	else if (*scope == '3')
 		TODO(c, "yama forbids tracing until the next boot: remove "
-			"kernel.yama.ptrace_scope=3 from "
-			"/etc/sysctl.d and reboot.");
+			"kernel.yama.ptrace_scope=3 from /etc/sysctl.d and reboot.");
 	else
 		TODO(c, "In a container add --cap-add SYS_PTRACE, or a seccomp profile that allows "
 			"ptrace.");
@@ -357,8 +357,7 @@ static void check_preload(struct probe_check *c)
 	} else {
 		FOUND(c, "libesca.so is not loaded into a program");
 		TODO(c, "See what 'LD_PRELOAD=.../libesca.so /bin/true' says; the path may have no "
-			"spaces or "
-			"colons, and the folder must not be mounted noexec.");
+			"spaces or colons, and the folder must not be mounted noexec.");
 	}
 }
 

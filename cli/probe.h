@@ -28,8 +28,10 @@ struct probe_check {
 
 #define PROBE_MAX 24
 
-/** probe_all() - look at everything; children are started and waited for. Return: how many of @list
- * (PROBE_MAX) were filled. */
+/**
+ * probe_all() - look at everything; children are started and
+ * waited for. Return: how many of @list (PROBE_MAX) were filled.
+ */
 size_t probe_all(struct probe_check *list);
 
 /**

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* recorder.c - from both lanes into one file: drain the rings, bring each thread's calls into
- * order, write them. */
+/*
+ * recorder.c - from both lanes into one file: drain the
+ * rings, bring each thread's calls into order, write them.
+ */
 #include "config.h"
 
 #include <errno.h>
@@ -28,11 +30,10 @@ _Static_assert((int)RECORD_FD_UNKNOWN == (int)TRACE_FD_UNKNOWN &&
 _Static_assert(sizeof(struct record_slot) == 96, "slot layout");
 _Static_assert(sizeof(struct record_ring) <= 1 << 20, "a ring stays below 1 MiB");
 
-#define HELD_MAX                                                                                   \
-	65536 /* calls of a thread kept back for one that began earlier; then order gives way */
-#define STUCK_NS                                                                                   \
-	100000000u /* a claimed slot that stays empty this long while later ones fill was jumped   \
-		      out of */
+/* calls of a thread kept back for one that began earlier; then order gives way */
+#define HELD_MAX 65536
+/* a claimed slot that stays empty this long while later ones fill was jumped out of */
+#define STUCK_NS   100000000u
 #define LENDS_MAX  8
 #define OPENED_MAX 8 /* descriptors whose path is looked up in a round */
 
@@ -49,8 +50,10 @@ struct rec_thread {
 	UT_hash_handle hh;
 };
 
-/** Whose calls a ring holds from a position on: its owner's, or of those who borrowed it one after
- * the other. */
+/**
+ * Whose calls a ring holds from a position on: its owner's,
+ * or of those who borrowed it one after the other.
+ */
 struct ring_user {
 	uint64_t from;
 	uint32_t tid;
@@ -298,8 +301,10 @@ static void let_go(struct recorder *r, struct rec_thread *t, uint64_t limit)
 	size_t n = 0;
 
 	while (n < t->n && t->calls[n].enter_ns < limit) {
-		/* A stack or kind out of range is refused by the writer: that call is not worth the
-		 * recording. */
+		/*
+		 * A stack or kind out of range is refused by the
+		 * writer: that call is not worth the recording.
+		 */
 		int err = trace_put_call(r->w, &t->calls[n++]);
 
 		if (err && err != -EINVAL)
@@ -570,8 +575,10 @@ void recorder_return(struct recorder *r, uint32_t parent, uint32_t child)
 
 	if (i < 0)
 		return;
-	/* A ring that the child was the first to claim is the parent's: the claim is in memory they
-	 * share. */
+	/*
+	 * A ring that the child was the first to claim is
+	 * the parent's: the claim is in memory they share.
+	 */
 	if (r->area->ring[i].owner == child) {
 		struct rec_thread *t = thread_of(r, parent);
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* recorder.h - from both lanes into one file: drain the rings, bring each thread's calls into
- * order, write them. */
+/*
+ * recorder.h - from both lanes into one file: drain the
+ * rings, bring each thread's calls into order, write them.
+ */
 #ifndef ESCA_CLI_RECORDER_H
 #define ESCA_CLI_RECORDER_H
 
@@ -23,8 +25,10 @@ void recorder_free(struct recorder *r);
 /** recorder_plan() - the value of ESCA_PLAN_ENV for the server; valid as long as @r. */
 const char *recorder_plan(const struct recorder *r);
 
-/** recorder_now() - the time on the clock of the recording: CLOCK_MONOTONIC, by the same counter
- * that the rings use. */
+/**
+ * recorder_now() - the time on the clock of the recording:
+ * CLOCK_MONOTONIC, by the same counter that the rings use.
+ */
 uint64_t recorder_now(const struct recorder *r);
 
 struct trace_writer *recorder_writer(const struct recorder *r);
@@ -41,15 +45,19 @@ void recorder_thread(struct recorder *r, uint32_t tid, uint32_t pid);
  * its thread can still come. */
 void recorder_call(struct recorder *r, const struct trace_call *c);
 
-/** recorder_open() - a net or stop lane call of thread @tid that began at @enter_ns is in flight;
- * 0: none is. */
+/**
+ * recorder_open() - a net or stop lane call of thread
+ * @tid that began at @enter_ns is in flight; 0: none is.
+ */
 void recorder_open(struct recorder *r, uint32_t tid, uint64_t enter_ns);
 
 /** recorder_in_flight() - when the ring lane call that @tid is in began; 0: it is in none. */
 uint64_t recorder_in_flight(struct recorder *r, uint32_t tid);
 
-/** recorder_drain() - empty all rings and write what is in order. Return: the number of calls that
- * came out of rings. */
+/**
+ * recorder_drain() - empty all rings and write what is in
+ * order. Return: the number of calls that came out of rings.
+ */
 unsigned int recorder_drain(struct recorder *r);
 
 /** recorder_sync() - drain, and bring everything up to now to the file. */
@@ -63,8 +71,10 @@ void recorder_sync(struct recorder *r);
 void recorder_borrow(struct recorder *r, uint32_t parent, uint32_t child);
 void recorder_return(struct recorder *r, uint32_t parent, uint32_t child);
 
-/** recorder_thread_gone() - the thread has ended or lost its memory by exec: write all it did and
- * give its ring back. */
+/**
+ * recorder_thread_gone() - the thread has ended or lost its
+ * memory by exec: write all it did and give its ring back.
+ */
 void recorder_thread_gone(struct recorder *r, uint32_t tid);
 
 /** recorder_lost() - calls lost so far. recorder_cost_ns() - what recording one call in the ring

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* recording.c - open a recording that the user named, and say in one sentence what is wrong with
- * it. */
+/*
+ * recording.c - open a recording that the user named,
+ * and say in one sentence what is wrong with it.
+ */
 #include "config.h"
 
 #include <errno.h>
@@ -19,8 +21,7 @@ FILE *recording_open(const char *path)
 	f = fopen(path, "re");
 	if (!f && errno == ENOENT && !strcmp(path, RECORDING_DEFAULT))
 		msg_error("there is no %s here; record a server with 'esca trace -- COMMAND' "
-			  "first, or name the "
-			  "recording",
+			  "first, or name the recording",
 			  path);
 	else if (!f)
 		msg_perror(errno, "cannot open the recording %s", path);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* recording.h - open a recording that the user named, and say in one sentence what is wrong with
- * it. */
+/*
+ * recording.h - open a recording that the user named,
+ * and say in one sentence what is wrong with it.
+ */
 #ifndef ESCA_CLI_RECORDING_H
 #define ESCA_CLI_RECORDING_H
 
@@ -10,8 +12,9 @@
 
 #define RECORDING_DEFAULT "esca.data"
 
-/** recording_open() - open @path ("-": standard input) for reading. Return: NULL after
- * msg_perror(). */
+/**
+ * recording_open() - open @path ("-": standard input) for reading. Return: NULL after msg_perror().
+ */
 FILE *recording_open(const char *path);
 
 /**

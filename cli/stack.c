@@ -14,9 +14,8 @@
 #include <cli/tracer-mem.h>
 
 #define SPAN_MAX 65536u /* a stack that reaches further is unwound each time */
-#define CACHE_MAX                                                                                  \
-	20000 /* stacks known by their words; then all are forgotten and learned again             \
-	       */
+/* stacks known by their words; then all are forgotten and learned again */
+#define CACHE_MAX  20000
 #define PAGE_CACHE 16
 
 /** A frame: its pc, and where on the stack that return address lies (0: in a register). */
@@ -125,8 +124,10 @@ static unsigned int unwind(struct stacks *s, pid_t tid, struct frame *f, unsigne
 		f[n].pc = pc;
 		f[n].slot = n ? sp - 8 : 0;
 		n++;
-		/* What a signal interrupted is where it happened to be: not part of the call's
-		 * stack. */
+		/*
+		 * What a signal interrupted is where it
+		 * happened to be: not part of the call's stack.
+		 */
 		if (unw_is_signal_frame(&c) > 0)
 			break;
 	} while (n < max && unw_step(&c) > 0);
@@ -310,8 +311,10 @@ void stacks_answer(struct stacks *s, pid_t tid, pid_t pid, uint32_t mm, struct r
 	while (first < n && f[first].slot != u->slot)
 		first++;
 	if (first == n || f[first].pc != u->ra) {
-		/* The unwinder did not come through the library: the return address is all that is
-		 * known. */
+		/*
+		 * The unwinder did not come through the library:
+		 * the return address is all that is known.
+		 */
 		f[0].pc = u->ra;
 		first = 0;
 		n = 1;
@@ -341,8 +344,10 @@ static int by_pc(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* All pcs of the stacks of one process in one address space. Return: their number; *@pcs is the
- * caller's. */
+/*
+ * All pcs of the stacks of one process in one address
+ * space. Return: their number; *@pcs is the caller's.
+ */
 static unsigned int collect(const struct stacks *s, pid_t pid, uint64_t mm, uint64_t **pcs)
 {
 	size_t n = 0, out = 0;
@@ -369,8 +374,10 @@ static unsigned int collect(const struct stacks *s, pid_t pid, uint64_t mm, uint
 
 void stacks_symbols(struct stacks *s)
 {
-	/* The list is in the order of the first meeting: a pair (process, address space) is done at
-	 * its first stack. */
+	/*
+	 * The list is in the order of the first meeting: a pair
+	 * (process, address space) is done at its first stack.
+	 */
 	for (struct interned *i = s->interned; i; i = i->hh.next) {
 		const struct interned *first = s->interned;
 		uint64_t *pcs;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* symbols.c - remember what was mapped where, and turn the pcs of call stacks into functions, files
- * and lines. */
+/*
+ * symbols.c - remember what was mapped where, and turn
+ * the pcs of call stacks into functions, files and lines.
+ */
 #include "config.h"
 
 #include <errno.h>
@@ -136,8 +138,10 @@ static void parse(struct space *a)
 		parse_line(a, p, end);
 }
 
-/* Read the maps of @pid anew. Return: NULL where it is gone or memory is short; what was known
- * stays known. */
+/*
+ * Read the maps of @pid anew. Return: NULL where it is
+ * gone or memory is short; what was known stays known.
+ */
 static struct space *space_read(struct symbols *s, uint32_t mm, pid_t pid)
 {
 	struct space *a = space_of(s, mm);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* symbols.h - remember what was mapped where, and turn the pcs of call stacks into functions, files
- * and lines. */
+/*
+ * symbols.h - remember what was mapped where, and turn
+ * the pcs of call stacks into functions, files and lines.
+ */
 #ifndef ESCA_CLI_SYMBOLS_H
 #define ESCA_CLI_SYMBOLS_H
 
@@ -32,8 +34,9 @@ bool symbols_range(struct symbols *s, uint32_t mm, pid_t pid, uint64_t addr, uin
 /** symbols_is_ours() - does @pc lie in libesca.so? */
 bool symbols_is_ours(const struct symbols *s, uint32_t mm, uint64_t pc);
 
-/** symbols_write() - resolve the @n return addresses @pc of @mm and write one TRACE_REC_SYMBOL
- * each. */
+/**
+ * symbols_write() - resolve the @n return addresses @pc of @mm and write one TRACE_REC_SYMBOL each.
+ */
 int symbols_write(struct symbols *s, struct trace_writer *w, uint32_t mm, pid_t pid,
 		  const uint64_t *pc, unsigned int n);
 

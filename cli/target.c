@@ -16,8 +16,10 @@
 #include <cli/cmd.h>
 #include <cli/target.h>
 
-/* The kernel follows this many scripts that are interpreters of scripts (fs/exec.c), and reads this
- * much of the first line. */
+/*
+ * The kernel follows this many scripts that are interpreters of
+ * scripts (fs/exec.c), and reads this much of the first line.
+ */
 #define MAX_SCRIPTS	 5
 #define SCRIPT_LINE_SIZE 256
 
@@ -147,8 +149,10 @@ static enum target_kind inspect_file(struct target *t, const char *path, int dep
 	return kind;
 }
 
-/* As execvp(3): the first file of that name in PATH that can be executed; one without permission is
- * remembered. */
+/*
+ * As execvp(3): the first file of that name in PATH that
+ * can be executed; one without permission is remembered.
+ */
 static enum target_kind search_path(struct target *t, const char *name)
 {
 	const char *dirs = getenv("PATH");
@@ -238,8 +242,7 @@ const char *target_sentence(const struct target *t)
 		break;
 	case TARGET_NOT_PROGRAM:
 		SAY("%s is neither an ELF program nor a script that begins with #!; give the "
-		    "program "
-		    "itself",
+		    "program itself",
 		    who);
 		break;
 	case TARGET_FOREIGN:
@@ -247,8 +250,7 @@ const char *target_sentence(const struct target *t)
 		break;
 	case TARGET_UNREADABLE:
 		SAY("%s cannot be read, so esca cannot tell whether it can work on it (%s); run "
-		    "esca "
-		    "as its owner or as root",
+		    "esca as its owner or as root",
 		    who, strerror(t->err));
 		break;
 	case TARGET_OK:

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* tracer-filter.c - the seccomp filter a traced server gets: every call stops it, but those made
- * through the gate. */
+/*
+ * tracer-filter.c - the seccomp filter a traced server gets:
+ * every call stops it, but those made through the gate.
+ */
 #include "config.h"
 
 #include <errno.h>
@@ -19,8 +21,10 @@
 
 #define GATE_TESTS 5
 
-/* Let the gate through. libseccomp cannot test the instruction pointer; jumps are relative, so its
- * program may follow. */
+/*
+ * Let the gate through. libseccomp cannot test the instruction
+ * pointer; jumps are relative, so its program may follow.
+ */
 static void put_gate_tests(struct sock_filter *f)
 {
 	const unsigned int ip = offsetof(struct seccomp_data, instruction_pointer);
@@ -90,8 +94,10 @@ int tracer_filter_install(const struct sock_fprog *prog)
 
 	if (!syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, prog))
 		return 0;
-	/* Without CAP_SYS_ADMIN the kernel wants the promise that no program gains privileges under
-	 * the filter. */
+	/*
+	 * Without CAP_SYS_ADMIN the kernel wants the promise
+	 * that no program gains privileges under the filter.
+	 */
 	if (errno == EACCES && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return -errno;
 	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, prog) ? -errno : 0;

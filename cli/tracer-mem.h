@@ -10,8 +10,10 @@
 
 #include <analyzer/trace.h>
 
-/** tracer_read(), tracer_write() - @size bytes at @addr of @tid; 0, or negative errno (nothing, or
- * only a part, was moved). */
+/**
+ * tracer_read(), tracer_write() - @size bytes at @addr of @tid;
+ * 0, or negative errno (nothing, or only a part, was moved).
+ */
 int tracer_read(pid_t tid, uint64_t addr, void *buf, size_t size);
 int tracer_write(pid_t tid, uint64_t addr, const void *buf, size_t size);
 

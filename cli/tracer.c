@@ -34,15 +34,13 @@
 	 PTRACE_O_TRACEEXEC | PTRACE_O_TRACEEXIT | PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL)
 
 #define BROKEN_MAX 8 /* interrupted calls of a thread, one inside the handler of the other */
-#define EARLY_NS                                                                                   \
-	300000000u /* a new thread whose parent's event never comes is let go after this           \
-		    */
-#define NET_LIMIT                                                                                  \
-	2000 /* stopped calls of a process that has no ring; then it counts as stopped at every    \
-		call */
+/* a new thread whose parent's event never comes is let go after this */
+#define EARLY_NS 300000000u
+/* stopped calls of a process that has no ring; then it counts as stopped at every call */
+#define NET_LIMIT  2000
 #define READ_LIMIT 4096
-#define STACK_MAX                                                                                  \
-	(8u << 20) /* farther apart are two stacks, as a handler has that runs on its own */
+/* farther apart are two stacks, as a handler has that runs on its own */
+#define STACK_MAX (8u << 20)
 
 /* The kernel's own: how a call says that it is to be restarted. */
 #define ERESTART_FIRST 512
@@ -343,8 +341,10 @@ static void broken_over(struct tracer *t, struct tracee *e, unsigned int i, uint
 	}
 }
 
-/* A handler that has jumped away left its interrupted call below the stack: it has ended as EINTR
- * would. */
+/*
+ * A handler that has jumped away left its interrupted
+ * call below the stack: it has ended as EINTR would.
+ */
 static void broken_check(struct tracer *t, struct tracee *e, uint64_t sp)
 {
 	unsigned int i = 0;
@@ -680,8 +680,10 @@ static void on_exec(struct tracer *t, struct tracee *e)
 	resume(e, 0);
 }
 
-/* A call through the gate that the thread will not return from has left nothing in the ring: the
- * registers still tell it. */
+/*
+ * A call through the gate that the thread will not return from
+ * has left nothing in the ring: the registers still tell it.
+ */
 static void ring_call_dies(struct tracer *t, struct tracee *e)
 {
 	uint64_t entered = recorder_in_flight(t->rec, (uint32_t)e->tid);
@@ -836,8 +838,10 @@ static void adopt_orphans(struct tracer *t)
 	}
 }
 
-/* All stops are collected before any is dealt with, so that a busy thread does not keep the others
- * waiting. */
+/*
+ * All stops are collected before any is dealt with, so
+ * that a busy thread does not keep the others waiting.
+ */
 void tracer_pump(struct tracer *t)
 {
 	enum {
@@ -888,8 +892,10 @@ static char **child_env(const struct tracer *t)
 	return env;
 }
 
-/* The child: wait until it is traced, take the filter, become the server. What it writes to @up is
- * the errno of the filter. */
+/*
+ * The child: wait until it is traced, take the filter, become
+ * the server. What it writes to @up is the errno of the filter.
+ */
 static _Noreturn void child_main(const struct tracer *t, const struct sock_fprog *prog, char **env,
 				 int go, int up)
 {

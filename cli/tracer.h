@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* tracer.h - start a server under ptrace and the filter, follow all it becomes, and hand what it
- * does to a recorder. */
+/*
+ * tracer.h - start a server under ptrace and the filter,
+ * follow all it becomes, and hand what it does to a recorder.
+ */
 #ifndef ESCA_CLI_TRACER_H
 #define ESCA_CLI_TRACER_H
 
@@ -45,8 +47,10 @@ int tracer_start(struct tracer **t, struct recorder *rec, const struct tracer_op
 		 enum tracer_step *step);
 void tracer_free(struct tracer *t);
 
-/** tracer_pump() - deal with every stop and exit there is now, without waiting. SIGCHLD says when
- * there is more. */
+/**
+ * tracer_pump() - deal with every stop and exit there is
+ * now, without waiting. SIGCHLD says when there is more.
+ */
 void tracer_pump(struct tracer *t);
 
 /** tracer_alive() - is any process of the server left? tracer_pid() - the process that was started.
@@ -63,8 +67,10 @@ struct tracer_end {
 };
 void tracer_end(const struct tracer *t, struct tracer_end *end);
 
-/** tracer_kill() - signal @sig to the server as its admin would: the first process, or what it left
- * behind as a daemon. */
+/**
+ * tracer_kill() - signal @sig to the server as its admin would:
+ * the first process, or what it left behind as a daemon.
+ */
 void tracer_kill(struct tracer *t, int sig);
 /** tracer_kill_all() - SIGKILL to every process of the server. */
 void tracer_kill_all(struct tracer *t);

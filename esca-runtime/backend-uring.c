@@ -58,8 +58,10 @@ static int uring_probe(void)
 	return 0;
 }
 
-/* The ring of this thread, known to the kernel by the thread alone: no descriptor stays open that
- * the server could see. */
+/*
+ * The ring of this thread, known to the kernel by the thread
+ * alone: no descriptor stays open that the server could see.
+ */
 static struct io_uring *ring_new(void)
 {
 	struct io_uring *ring;

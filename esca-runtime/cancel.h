@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* cancel.h - thread cancellation: the calls that may sleep stay cancellation points, as libc's own
- * are. */
+/*
+ * cancel.h - thread cancellation: the calls that may
+ * sleep stay cancellation points, as libc's own are.
+ */
 #ifndef ESCA_RUNTIME_CANCEL_H
 #define ESCA_RUNTIME_CANCEL_H
 

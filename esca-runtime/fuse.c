@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* fuse.c - packets that are one instead of two: what becomes of TCP_CORK, TCP_NODELAY and MSG_MORE
- * in a flush. */
+/*
+ * fuse.c - packets that are one instead of two: what
+ * becomes of TCP_CORK, TCP_NODELAY and MSG_MORE in a flush.
+ */
 #include "config.h"
 
 #include <netinet/in.h>

@@ -48,8 +48,10 @@ static inline bool aside(void)
 	return unlikely(self.bypass) && bypassed();
 }
 
-/* The entry of a descriptor the server names; other threads' queues know of it then. NULL: not one
- * we keep account of. */
+/*
+ * The entry of a descriptor the server names; other threads'
+ * queues know of it then. NULL: not one we keep account of.
+ */
 static inline struct fd_entry *touch(long fd)
 {
 	struct fd_entry *e = fd_get(fd);
@@ -68,8 +70,10 @@ static inline void flush_of(struct fd_entry *e)
 		flush();
 }
 
-/** stream_ready() - may calls on this stream wait? Its thread must be in a turn of the loop that
- * hears of it. */
+/**
+ * stream_ready() - may calls on this stream wait? Its
+ * thread must be in a turn of the loop that hears of it.
+ */
 static inline bool stream_ready(struct fd_entry *e, long fd)
 {
 	const struct fd_entry *ep;

@@ -160,8 +160,10 @@ static bool life_call(long *ret, long nr, const long *a)
 		return false;
 	case SYS_clone:
 		if (a[0] & CLONE_VM) {
-			/* Somebody makes threads without libc: ours are not to be told apart any
-			 * more. */
+			/*
+			 * Somebody makes threads without libc:
+			 * ours are not to be told apart any more.
+			 */
 			flush();
 			life_over = true;
 			return false;

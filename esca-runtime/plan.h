@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* plan.h - what the tool tells libesca.so, and the counters it gives back: the ABI between cli/ and
- * esca-runtime/. */
+/*
+ * plan.h - what the tool tells libesca.so, and the counters
+ * it gives back: the ABI between cli/ and esca-runtime/.
+ */
 #ifndef ESCA_RUNTIME_PLAN_H
 #define ESCA_RUNTIME_PLAN_H
 
@@ -34,13 +36,13 @@
  */
 struct esca_stats_slot {
 	uint32_t pid;
-	uint32_t backend;      /* 0 direct, 1 uring */
-	uint64_t turns;	       /* waits that returned at least one event */
-	uint64_t calls;	       /* wrapped calls the server made */
-	uint64_t crossings;    /* times the runtime entered the kernel, for whatever reason */
-	uint64_t deferred;     /* calls answered at once and made later */
-	uint64_t fused;	       /* deferred calls that needed no operation of their own: merged with
-				  another's, or elided */
+	uint32_t backend;   /* 0 direct, 1 uring */
+	uint64_t turns;	    /* waits that returned at least one event */
+	uint64_t calls;	    /* wrapped calls the server made */
+	uint64_t crossings; /* times the runtime entered the kernel, for whatever reason */
+	uint64_t deferred;  /* calls answered at once and made later */
+	/* deferred calls that needed no operation of their own: merged with another's, or elided */
+	uint64_t fused;
 	uint64_t passed;       /* calls handed to the kernel as they came */
 	uint64_t short_writes; /* flushes that the kernel took only in part */
 	uint64_t errors;       /* flushed calls that failed and are owed to the server */
@@ -56,8 +58,10 @@ struct esca_stats_slot {
 #define ESCA_FD_MAX 65536
 /* Bytes of one call, or of one small file, that are worth copying. */
 #define ESCA_COPY_MAX (16 << 10)
-/* A bigger body does not share a packet with its header: its pages would be out of line in every
- * packet. */
+/*
+ * A bigger body does not share a packet with its header:
+ * its pages would be out of line in every packet.
+ */
 #define ESCA_MORE_MAX (64 << 10)
 /* Bytes of one stream that may be answered before the kernel has them. */
 #define ESCA_CREDIT_MAX (64 << 10)

@@ -140,8 +140,10 @@ void queue_flush(struct queue *q)
 
 /* --- the flush --- */
 
-/* A regular file takes all or has a reason not to; what is left of a line that was cut short is
- * offered once more. */
+/*
+ * A regular file takes all or has a reason not to; what is
+ * left of a line that was cut short is offered once more.
+ */
 static unsigned int flush_logs(struct queue *q)
 {
 	unsigned int i, made = 0;
@@ -259,8 +261,10 @@ void queue_flush_locked(struct queue *q, struct op *more)
 		return;
 	if (unlikely(tsc() - q->t0 > queue_age_ticks * (ESCA_LONG_TURN / ESCA_QUEUE_AGE)))
 		queue_long(q);
-	/* Lines first: none of the responses of this flush may be seen before its line (semantics:
-	 * F11). */
+	/*
+	 * Lines first: none of the responses of this flush
+	 * may be seen before its line (semantics: F11).
+	 */
 	made = flush_logs(q);
 	n = collect(q, more);
 	if (n)
@@ -303,8 +307,10 @@ static void make_room(struct queue *q, size_t len)
 	}
 }
 
-/* The op of @e at the end of the list, where its new constituent belongs; NULL: it cannot be
- * queued. */
+/*
+ * The op of @e at the end of the list, where its new
+ * constituent belongs; NULL: it cannot be queued.
+ */
 static struct op *op_at_end(struct queue *q, struct fd_entry *e, int fd, size_t len)
 {
 	struct op *op;
@@ -314,8 +320,10 @@ static struct op *op_at_end(struct queue *q, struct fd_entry *e, int fd, size_t 
 	if (e->op && e->owner != q)
 		return NULL;
 	make_room(q, len);
-	/* An AF_UNIX peer sees each write at once, in order with those to others: never move one
-	 * past another. */
+	/*
+	 * An AF_UNIX peer sees each write at once, in order
+	 * with those to others: never move one past another.
+	 */
 	if (e->op && e->op != q->list.prev && (e->flags & FD_UNIX))
 		queue_flush_locked(q, NULL);
 	if (e->op && e->op->nseg >= QUEUE_OPSEGS)
@@ -469,8 +477,10 @@ long queue_log(struct fd_entry *e, int fd, const struct iovec *iov, unsigned int
 	unsigned int i;
 
 	queue_lock(q);
-	/* A line may overtake what waits on a TCP stream, since networks take their time; not what
-	 * waits on a local one. */
+	/*
+	 * A line may overtake what waits on a TCP stream, since
+	 * networks take their time; not what waits on a local one.
+	 */
 	if (q->nunix)
 		goto out;
 	make_room(q, 0);

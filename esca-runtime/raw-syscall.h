@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* raw-syscall.h - the only way the runtime enters the kernel: never through libc, whose names we
- * have taken. */
+/*
+ * raw-syscall.h - the only way the runtime enters the
+ * kernel: never through libc, whose names we have taken.
+ */
 #ifndef ESCA_RUNTIME_RAW_SYSCALL_H
 #define ESCA_RUNTIME_RAW_SYSCALL_H
 
-/** raw_syscall() - one system call by number; returns what the kernel returned (-errno on failure)
- * and leaves errno alone. */
+/**
+ * raw_syscall() - one system call by number; returns what the
+ * kernel returned (-errno on failure) and leaves errno alone.
+ */
 static inline long raw_syscall(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 {
 	long ret;

@@ -39,8 +39,8 @@ struct known_stack {
 	uint64_t ra;
 	uint32_t id;
 	uint32_t count;
-	uint32_t span; /* bytes from the innermost return address to the end of the last word
-			  compared */
+	/* bytes from the innermost return address to the end of the last word compared */
+	uint32_t span;
 	uint32_t next; /* index + 1 in the chain of its head */
 	uint64_t pc[RECORD_WORDS];
 	uint32_t off[RECORD_WORDS];
@@ -59,8 +59,10 @@ struct stack_range {
 	uint64_t hi;
 };
 
-/** What a thread knows. generation tells a forked child, whose life page the kernel has wiped, from
- * its parent. */
+/**
+ * What a thread knows. generation tells a forked child,
+ * whose life page the kernel has wiped, from its parent.
+ */
 struct thread_state {
 	uint32_t generation;
 	uint32_t next_range;
@@ -79,8 +81,10 @@ static uint32_t generation;
 extern const char __ehdr_start[] __attribute__((visibility("hidden")));
 extern const char etext[] __attribute__((visibility("hidden")));
 
-/** The call through the gate: where the filter lets it pass. The gate's `ret` returns to the caller
- * of this. */
+/**
+ * The call through the gate: where the filter lets it
+ * pass. The gate's `ret` returns to the caller of this.
+ */
 long record_gate(long nr, long a0, long a1, long a2, long a3, long a4, long a5);
 __asm__(".text\n"
 	".hidden record_gate\n"
@@ -180,8 +184,10 @@ static inline bool in_library(uintptr_t pc)
 	return pc - (uintptr_t)__ehdr_start < (uintptr_t)(etext - __ehdr_start);
 }
 
-/* Where on the stack the innermost return address outside this library lies; its functions all keep
- * a frame pointer. */
+/*
+ * Where on the stack the innermost return address outside
+ * this library lies; its functions all keep a frame pointer.
+ */
 static inline uintptr_t *server_frame(uintptr_t *fp)
 {
 	while (in_library(fp[1]))
@@ -246,8 +252,10 @@ static void stack_keep(const struct record_unwind *u)
 		;
 }
 
-/* A stack, or a place for one, that was not seen before: the tracer unwinds it while the thread
- * stands still. */
+/*
+ * A stack, or a place for one, that was not seen before:
+ * the tracer unwinds it while the thread stands still.
+ */
 static __attribute__((noinline)) uint32_t stack_learn(struct thread_state *t, uintptr_t slot,
 						      uint64_t ra)
 {
@@ -348,8 +356,10 @@ static void fd_forget_pair(const int *pair)
 	fd_forget((unsigned int)pair[1], (unsigned int)pair[1]);
 }
 
-/* A call that succeeded has changed what a descriptor number stands for. SOCK_NONBLOCK and
- * O_NONBLOCK are one bit. */
+/*
+ * A call that succeeded has changed what a descriptor number
+ * stands for. SOCK_NONBLOCK and O_NONBLOCK are one bit.
+ */
 static void fd_follow(long nr, const long *a, long ret)
 {
 	switch (nr) {
@@ -475,8 +485,10 @@ static inline __attribute__((always_inline)) long record(struct thread_state *t,
 	if (area->stacks)
 		stack = stack_id(t, fp);
 	enter = now();
-	/* An outer call is in flight if it is deeper in the stack than this one; else a handler has
-	 * jumped out of it. */
+	/*
+	 * An outer call is in flight if it is deeper in the stack
+	 * than this one; else a handler has jumped out of it.
+	 */
 	saved = r->entered;
 	saved_sp = t->entered_sp;
 	if (!saved || (uintptr_t)fp >= saved_sp) {
@@ -555,8 +567,10 @@ static __attribute__((noinline)) uint64_t probe_ticks(bool recorded)
 	return now() - start;
 }
 
-/* What recording one call costs: once per recording, in a ring that nobody drains, the lowest of a
- * few rounds each way. */
+/*
+ * What recording one call costs: once per recording, in a ring
+ * that nobody drains, the lowest of a few rounds each way.
+ */
 static void measure_cost(void)
 {
 	uint64_t plain = UINT64_MAX, recorded = UINT64_MAX;

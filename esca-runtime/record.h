@@ -33,10 +33,14 @@
 
 /**
  * Calls by which the library talks to the tracer. They are made outside the gate, so that the
- * filter stops them; the kernel never sees them. Without a tracer they fail with ENOSYS. UNWIND
- * args: struct record_unwind *, its size. The tracer fills the answer. Returns 0. HUSH    args: 1:
- * the calls of this thread are the library's own from here; 0: they are the server's again. LIVE
- * args: address of the table of descriptors: the ring lane is in force in this process.
+ * filter stops them; the kernel never sees them. Without a tracer they fail with ENOSYS.
+ *
+ * UNWIND: struct record_unwind *, its size. The tracer fills the answer. Returns 0.
+ *
+ * HUSH: 1: the calls of this thread are the library's
+ * own from here; 0: they are the server's again.
+ *
+ * LIVE: address of the table of descriptors: the ring lane is in force in this process.
  */
 #define RECORD_NR_UNWIND 0xe5ca0
 #define RECORD_NR_HUSH	 0xe5ca1
@@ -58,8 +62,10 @@ struct record_slot {
 	uint32_t reserved;
 };
 
-/** The ring of one thread. head counts claimed slots and never goes back, also not when the ring
- * changes its owner. */
+/**
+ * The ring of one thread. head counts claimed slots and
+ * never goes back, also not when the ring changes its owner.
+ */
 struct record_ring {
 	/* written by the thread */
 	uint64_t head;
@@ -67,9 +73,9 @@ struct record_ring {
 	uint64_t lost;	  /* calls that found the ring full */
 	uint64_t pad0[5];
 	/* written by the tracer */
-	uint64_t tail;	   /* slots before this are free again */
-	uint32_t borrowed; /* a vfork child runs on this thread's memory: its descriptors are not
-			      the thread's */
+	uint64_t tail; /* slots before this are free again */
+	/* a vfork child runs on this thread's memory: its descriptors are not the thread's */
+	uint32_t borrowed;
 	uint32_t pad1;
 	uint64_t pad2[6];
 	/* claimed by exchanging 0 for a thread id, given back by the tracer */
@@ -81,12 +87,12 @@ struct record_ring {
 struct record_area {
 	uint32_t magic;
 	uint32_t nrings;
-	uint32_t tsc;	       /* times are time stamp counter ticks, else CLOCK_MONOTONIC ns */
-	uint32_t stacks;       /* call stacks are wanted */
-	uint32_t calibrate;    /* the first process takes this from 1 to 0 and measures record_ps */
-	uint32_t used;	       /* rings from this on were never claimed */
-	uint64_t record_ticks; /* what recording a call costs, in clock units times 1024; 0: not
-				  measured */
+	uint32_t tsc;	    /* times are time stamp counter ticks, else CLOCK_MONOTONIC ns */
+	uint32_t stacks;    /* call stacks are wanted */
+	uint32_t calibrate; /* the first process takes this from 1 to 0 and measures record_ps */
+	uint32_t used;	    /* rings from this on were never claimed */
+	/* what recording a call costs, in clock units times 1024; 0: not measured */
+	uint64_t record_ticks;
 	uint64_t reserved[506];
 	struct record_ring ring[RECORD_RINGS];
 };

@@ -13,8 +13,10 @@
 
 /* --- out --- */
 
-/* The real call on a stream, after all that waits. What waits for the stream itself shares the
- * packet with it. */
+/*
+ * The real call on a stream, after all that waits. What
+ * waits for the stream itself shares the packet with it.
+ */
 static long stream_real(struct fd_entry *e, long fd, size_t len, bool nosignal, long nr, long a0,
 			long a1, long a2, long a3, long a4, long a5)
 {
@@ -329,8 +331,10 @@ bool quiet(struct fd_entry *e, long fd)
 	}
 }
 
-/* A read of @e failed with @ret: the server knows now that the stream is broken, and no later write
- * may seem to succeed. */
+/*
+ * A read of @e failed with @ret: the server knows now that the
+ * stream is broken, and no later write may seem to succeed.
+ */
 static void broken(struct fd_entry *e, long ret)
 {
 	if (e->cls != FD_STREAM || ret == -EAGAIN || ret == -EINTR || ret == -EFAULT ||

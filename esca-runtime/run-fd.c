@@ -199,8 +199,10 @@ HANDLER(run_epoll_create)
 	return ret;
 }
 
-/* @from has a second name now; what is written through either must stay in order, so neither waits
- * any more. */
+/*
+ * @from has a second name now; what is written through
+ * either must stay in order, so neither waits any more.
+ */
 static void dupped(struct fd_entry *from, long from_fd, long to)
 {
 	struct fd_entry *e = fd_born(to);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* run.h - what the files of mode run share: what is known of each descriptor, each thread's queue,
- * and how they are locked. */
+/*
+ * run.h - what the files of mode run share: what is known of
+ * each descriptor, each thread's queue, and how they are locked.
+ */
 #ifndef ESCA_RUNTIME_RUN_H
 #define ESCA_RUNTIME_RUN_H
 
@@ -39,8 +41,10 @@ enum count {
 	C_MAX,
 };
 
-/** stats_open() - map the area at @path; "" or any failure: count nowhere. stats_claim() takes a
- * slot, once a process. */
+/**
+ * stats_open() - map the area at @path; "" or any failure:
+ * count nowhere. stats_claim() takes a slot, once a process.
+ */
 void stats_open(const char *path);
 void stats_claim(unsigned int backend);
 /** stats_publish() - add this thread's counters to the slot. */
@@ -51,8 +55,8 @@ void stats_publish(void);
 struct queue;
 
 enum bypass {
-	BYPASS_BUSY = 1,  /* the runtime is at work on this thread: we are in a signal handler that
-			     interrupted it */
+	/* the runtime is at work on this thread: we are in a signal handler that interrupted it */
+	BYPASS_BUSY = 1,
 	BYPASS_VFORK = 2, /* a vfork child may be running in our memory */
 	BYPASS_GONE = 4,  /* the thread is ending */
 };
@@ -106,12 +110,12 @@ struct fd_entry {
 	uint8_t log_pending;   /* lines of it wait in owner's queue */
 	uint8_t cork, nodelay; /* what the kernel has: 0, 1, OPT_UNKNOWN */
 	uint8_t cork_want, nodelay_want; /* what the server set; applied at the flush */
-	bool bulk;    /* the peer has a lot to read first: the socket is likely full until it says
-			 something */
+	/* the peer has a lot to read first: the socket is likely full until it says something */
+	bool bulk;
 	uint16_t err; /* errno owed to the server, 0 if none */
-	uint32_t credit; /* bytes that may still be answered ahead before the kernel is asked again
-			  */
-	uint32_t gen;	 /* FD_EPOLL: distinguishes instances that had the same number */
+	/* bytes that may still be answered ahead before the kernel is asked again */
+	uint32_t credit;
+	uint32_t gen;	     /* FD_EPOLL: distinguishes instances that had the same number */
 	struct queue *owner; /* thread that queued on it; FD_EPOLL: thread that waits on it */
 	struct op *op;	     /* what waits in owner's queue */
 	struct spill *spill; /* what the kernel did not take */
@@ -129,8 +133,10 @@ static inline struct fd_entry *fd_get(long fd)
 	return (unsigned int)fd < ESCA_FD_MAX ? &fd_table[(unsigned int)fd] : NULL;
 }
 
-/** fd_born() - @fd was just created: forget what its number was. Return: its entry, NULL beyond the
- * table. */
+/**
+ * fd_born() - @fd was just created: forget what its
+ * number was. Return: its entry, NULL beyond the table.
+ */
 struct fd_entry *fd_born(long fd);
 /** fd_gone() - @fd is about to be closed (nothing of it is queued). */
 void fd_gone(struct fd_entry *e);
@@ -142,14 +148,20 @@ void fd_learn_stat(struct fd_entry *e, const struct stat *st);
 void fd_accepted(struct fd_entry *l, long fd, bool nonblock);
 /** fd_opened() - @fd came out of open with @flags. */
 void fd_opened(long fd, int flags);
-/** fd_credit() - may @len more bytes be answered ahead on stream @e, @waits bytes of which wait
- * already? */
+/**
+ * fd_credit() - may @len more bytes be answered ahead
+ * on stream @e, @waits bytes of which wait already?
+ */
 bool fd_credit(struct fd_entry *e, int fd, uint32_t waits, size_t len);
-/** ESCA_TEST_CREDIT: as many bytes of each stream are answered ahead, whatever the kernel has room
- * for; 0: as it should be. */
+/**
+ * ESCA_TEST_CREDIT: as many bytes of each stream are answered
+ * ahead, whatever the kernel has room for; 0: as it should be.
+ */
 extern uint32_t fd_test_credit;
-/** fd_foreign() - @e belongs to another thread's queue: have that flushed, and never defer on it
- * again. */
+/**
+ * fd_foreign() - @e belongs to another thread's queue:
+ * have that flushed, and never defer on it again.
+ */
 void fd_foreign(struct fd_entry *e);
 /** fd_child() - we are a fork child: what we inherited is shared with the parent. */
 void fd_child(void);
@@ -173,8 +185,10 @@ struct seg {
 	uint16_t next;
 };
 
-/** What waits on one stream: bytes, then socket options. In the queue's list at the place of its
- * last constituent. */
+/**
+ * What waits on one stream: bytes, then socket options. In
+ * the queue's list at the place of its last constituent.
+ */
 struct op {
 	struct op *prev, *next;
 	struct fd_entry *e;
@@ -203,9 +217,9 @@ struct send {
 };
 
 struct queue {
-	uint32_t lock; /* held while anything below changes; by others than the owner only to flush
-			*/
-	uint32_t n;    /* calls that wait; the owner may read it without the lock */
+	/* held while anything below changes; by others than the owner only to flush */
+	uint32_t lock;
+	uint32_t n; /* calls that wait; the owner may read it without the lock */
 	bool in_turn;
 	uint16_t plain_turns; /* so many turns more in which nothing is deferred */
 	uint16_t long_score;  /* rises with each long turn, falls with each other */
@@ -237,8 +251,10 @@ struct queue *queue_get(void);
 void queue_leave(void);
 /** queue_flush() - everything that waits in @q goes to the kernel, in order. */
 void queue_flush(struct queue *q);
-/** queue_flush_locked() - the same with the lock held; @more: a big write on it follows at once, so
- * its packet stays open. */
+/**
+ * queue_flush_locked() - the same with the lock held; @more: a
+ * big write on it follows at once, so its packet stays open.
+ */
 void queue_flush_locked(struct queue *q, struct op *more);
 /** queue_flush_all() - of every thread. */
 void queue_flush_all(void);
@@ -247,8 +263,10 @@ void queue_child(void);
 /** queue_send() - queue bytes on a stream. Return: their number, or NOT_QUEUED. */
 long queue_send(struct fd_entry *e, int fd, const struct iovec *iov, unsigned int n, size_t len,
 		int flags);
-/** queue_file() - queue a small piece of file @in on a stream. Return: as sendfile(2), or
- * NOT_QUEUED. */
+/**
+ * queue_file() - queue a small piece of file @in on
+ * a stream. Return: as sendfile(2), or NOT_QUEUED.
+ */
 long queue_file(struct fd_entry *e, int fd, int in, off_t *off, size_t count);
 /** queue_log() - queue a line on a log. Return: its length, or NOT_QUEUED. */
 long queue_log(struct fd_entry *e, int fd, const struct iovec *iov, unsigned int n, size_t len);
@@ -313,8 +331,10 @@ bool spill_drain(struct fd_entry *e, int fd);
 /** spill_finish() - offer them for up to @ms milliseconds. */
 void spill_finish(struct fd_entry *e, int fd, int ms);
 void spill_finish_all(int ms);
-/** spill_rest() - the thread is about to sleep where no event reaches us, or to fork: the kernel
- * takes all it can. */
+/**
+ * spill_rest() - the thread is about to sleep where no event
+ * reaches us, or to fork: the kernel takes all it can.
+ */
 void spill_rest(void);
 /** spill_end() - the process ends: the kernel takes what it can, peers have @ms milliseconds for
  * the rest, then they are reset. */
@@ -323,8 +343,10 @@ void spill_end(int ms);
 void spill_settle(struct fd_entry *e, int fd);
 /** spill_discard() - the bytes will never be sent. Lock of the owner held. */
 void spill_discard(struct fd_entry *e);
-/** spill_close() - the server closes a stream whose bytes are still here. Return: 0, or NOT_QUEUED:
- * close it for real. */
+/**
+ * spill_close() - the server closes a stream whose bytes are
+ * still here. Return: 0, or NOT_QUEUED: close it for real.
+ */
 long spill_close(struct fd_entry *e, int fd);
 /** spill_shutdown() - shutdown(2) behind the bytes. */
 long spill_shutdown(struct fd_entry *e, int fd, int how);
@@ -333,21 +355,26 @@ long spill_ctl(struct fd_entry *e, int ep, int op, int fd, const struct epoll_ev
 /** spill_events() - act on and translate our own events. Return: how many are left for the server.
  */
 int spill_events(struct epoll_event *evs, int n);
-/** spill_before_wait() - what no event drives. Return: how many ms the wait may sleep at most, -1:
- * as long as it likes. */
+/**
+ * spill_before_wait() - what no event drives. Return: how many
+ * ms the wait may sleep at most, -1: as long as it likes.
+ */
 int spill_before_wait(void);
 uint32_t spill_bytes(const struct fd_entry *e);
 void spill_child(void);
 
 #define SPILL_TAG 0xe5ca5b1eu
 
-/** late_error() - a queued operation failed with @err after it was answered. Lock of the owner
- * held. */
+/**
+ * late_error() - a queued operation failed with @err after it was answered. Lock of the owner held.
+ */
 void late_error(struct fd_entry *e, int fd, int err);
 /** late_error_take() - the error owed, which is then no longer owed; 0 if none. */
 int late_error_take(struct fd_entry *e);
-/** late_error_on_write() - the same, for a call that writes: with the signal that goes with EPIPE.
- * Return: -errno. */
+/**
+ * late_error_on_write() - the same, for a call that writes: with the signal that goes with EPIPE.
+ * Return: -errno.
+ */
 long late_error_on_write(struct fd_entry *e, bool nosignal);
 
 /* --- waits (wait.c), life (life.c) --- */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* runtime.h - what the files of libesca.so share: the rows of the call table, the handlers of the
- * mode in force. */
+/*
+ * runtime.h - what the files of libesca.so share: the rows
+ * of the call table, the handlers of the mode in force.
+ */
 #ifndef ESCA_RUNTIME_RUNTIME_H
 #define ESCA_RUNTIME_RUNTIME_H
 
@@ -47,8 +49,8 @@ struct esca_plan {
  * handles; set by the mode, never NULL members.
  */
 struct esca_hooks {
-	void (*barrier)(void); /* the libc call that follows may block or be seen by others: nothing
-				  may wait */
+	/* the libc call that follows may block or be seen by others: nothing may wait */
+	void (*barrier)(void);
 	bool (*pending)(void); /* would barrier() have anything to do? */
 	void (*finish)(
 		void); /* this process image, or this process, may end in the call that follows */

@@ -115,8 +115,10 @@ void spill_add(struct fd_entry *e, int fd, const struct iovec *iov, unsigned int
 	map = kernel(SYS_mmap, 0, (long)size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
 		     -1);
 	if (raw_is_error(map)) {
-		/* No memory for what was promised: to the peer and the server the connection
-		 * breaks. */
+		/*
+		 * No memory for what was promised: to the
+		 * peer and the server the connection breaks.
+		 */
 		kernel(SYS_shutdown, fd, SHUT_RDWR, 0, 0, 0);
 		late_error(e, fd, ECONNRESET);
 		return;
@@ -448,8 +450,10 @@ int spill_events(struct epoll_event *evs, int n)
 		}
 		fd = (int)(uint32_t)ev.data.u64;
 		e = fd_get(fd);
-		/* Emptied since the kernel queued this: the registration was put back and reports
-		 * for itself. */
+		/*
+		 * Emptied since the kernel queued this: the
+		 * registration was put back and reports for itself.
+		 */
 		if (!e || !e->spill)
 			continue;
 		if (ev.events & (EPOLLOUT | EPOLLERR | EPOLLHUP))

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* stats.c - the counters of mode run, from each thread to its process's slot in the area that the
- * tool reads. */
+/*
+ * stats.c - the counters of mode run, from each thread
+ * to its process's slot in the area that the tool reads.
+ */
 #include "config.h"
 
 #include <fcntl.h>

@@ -72,8 +72,10 @@ static long wait_spilled(long nr, long a0, long a1, long a2, long a3, long a4, l
 	}
 }
 
-/* This thread waits on instance @ep. Two threads that do so get each other's descriptors: no
- * deferral there. */
+/*
+ * This thread waits on instance @ep. Two threads that do
+ * so get each other's descriptors: no deferral there.
+ */
 static void claim(struct fd_entry *ep)
 {
 	struct queue *none = NULL;
@@ -129,8 +131,10 @@ long wait_epoll(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 	return n;
 }
 
-/* What a wait other than epoll's may sleep at a time while something is spilled, in ms: no event of
- * it drives that. */
+/*
+ * What a wait other than epoll's may sleep at a time while
+ * something is spilled, in ms: no event of it drives that.
+ */
 #define SPILL_SLICE 10
 
 long wait_other(long nr, long a0, long a1, long a2, long a3, long a4, long a5)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* trace-text.c - "trace-text OUT": the text on standard input as a recording; "trace-text -d": a
- * recording as that text. */
+/*
+ * trace-text.c - "trace-text OUT": the text on standard input
+ * as a recording; "trace-text -d": a recording as that text.
+ */
 #include "config.h"
 
 #include <fcntl.h>

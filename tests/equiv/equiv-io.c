@@ -31,8 +31,10 @@ static void write_all(int fd, const char *s)
 		die("write_all");
 }
 
-/* What is left of a big response goes out in small writes until the socket is full. Return: whether
- * all is written. */
+/*
+ * What is left of a big response goes out in small writes
+ * until the socket is full. Return: whether all is written.
+ */
 static bool pump(int fd, size_t *done, size_t chunk)
 {
 	unsigned char buf[4096];

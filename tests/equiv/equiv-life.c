@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* equiv-life.c - cases about processes, threads, signals and shared descriptors: nothing that waits
- * is lost, or sent twice. */
+/*
+ * equiv-life.c - cases about processes, threads, signals and
+ * shared descriptors: nothing that waits is lost, or sent twice.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -555,8 +557,10 @@ static void clone3_server(void)
 	put(fd, "after");
 }
 
-/* As much as is taken, and then the end, of the process or of the connection: the peer gets all
- * that was taken. */
+/*
+ * As much as is taken, and then the end, of the process
+ * or of the connection: the peer gets all that was taken.
+ */
 enum flood_end {
 	EXIT,
 	CLOSE,

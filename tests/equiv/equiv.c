@@ -20,8 +20,10 @@ int listener = -1;
 const char *self_path;
 volatile uint64_t *accepted;
 
-/* Shared memory: writing a note is no system call, which could be a flush that hides what is
- * tested. */
+/*
+ * Shared memory: writing a note is no system call,
+ * which could be a flush that hides what is tested.
+ */
 struct transcript {
 	uint32_t len;
 	char text[65536 - sizeof(uint32_t)];

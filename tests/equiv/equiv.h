@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* equiv.h - what the cases of tests/equiv share: a server and a peer, two processes that write down
- * what they see. */
+/*
+ * equiv.h - what the cases of tests/equiv share: a server
+ * and a peer, two processes that write down what they see.
+ */
 #ifndef ESCA_TESTS_EQUIV_H
 #define ESCA_TESTS_EQUIV_H
 
@@ -40,8 +42,10 @@ void note_result(const char *what, long ret);
 
 int epoll_new(void);
 void watch(int ep, int op, int fd, uint32_t events);
-/** next_event() - the descriptor of the next event, which ends a turn; dies after ten seconds
- * without one. */
+/**
+ * next_event() - the descriptor of the next event, which
+ * ends a turn; dies after ten seconds without one.
+ */
 int next_event(int ep, uint32_t *events);
 /** serve_one() - accept a connection, watch it, and read the request in a turn of the loop. */
 int serve_one(int ep, uint32_t events);
@@ -58,8 +62,10 @@ int dial(int rcvbuf);
 void say(int fd, const char *s);
 /** hear() - read exactly @n bytes and note them. */
 void hear(int fd, size_t n);
-/** hear_all() - read to the end, @step bytes at a time and resting between them, and note length,
- * hash and how it ended. */
+/**
+ * hear_all() - read to the end, @step bytes at a time and
+ * resting between them, and note length, hash and how it ended.
+ */
 void hear_all(int fd, size_t step, bool rest);
 void hang_up_hard(int fd);
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* fuzz-main.c - replay files through a fuzz target; directories are replayed file by file. Stands
- * in for libFuzzer. */
+/*
+ * fuzz-main.c - replay files through a fuzz target; directories
+ * are replayed file by file. Stands in for libFuzzer.
+ */
 #include "config.h"
 
 #include <dirent.h>

@@ -2,9 +2,11 @@
 /*
  * tiny.c - a server and its client, small enough to misbehave on purpose.
  *
- *   tiny serve PORT [daemon|crash|deaf]   one reply byte a request byte; in the background, dying
- * at the first request, never listening tiny ask PORT N                       N requests over 4
- * connections, checked
+ *   tiny serve PORT [daemon|crash|deaf]
+ *         one reply byte a request byte; in the background,
+ *         dying at the first request, never listening
+ *   tiny ask PORT N
+ *         N requests over 4 connections, checked
  */
 #include "config.h"
 

@@ -283,8 +283,10 @@ static void queue_request(struct conn *c, const char *action)
 	}
 }
 
-/* Send what is in the buffer, at most @max bytes. A connection that the server has closed shows
- * when it is read. */
+/*
+ * Send what is in the buffer, at most @max bytes. A connection
+ * that the server has closed shows when it is read.
+ */
 static bool push(struct conn *c, size_t max)
 {
 	size_t n = c->out.len - c->sent;

@@ -63,8 +63,10 @@ static void test_threads_are_merged(void **state)
 
 static void test_windows(void **state)
 {
-	/* The second window has a call that belongs before one that the first could not hand out
-	 * yet. */
+	/*
+	 * The second window has a call that belongs before
+	 * one that the first could not hand out yet.
+	 */
 	order("call 1 getpid() = 1 @100\ncall 1 getpid() = 1 @900\nsync @500\n"
 	      "call 2 getpid() = 1 @600\nsync @1000\ncall 3 getpid() = 1 @1100\n",
 	      "1213");

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* test-trace.c - what trace-write.c wrote, trace-read.c gives back; cut, damaged and foreign files
- * end in the right answer. */
+/*
+ * test-trace.c - what trace-write.c wrote, trace-read.c gives
+ * back; cut, damaged and foreign files end in the right answer.
+ */
 #include "config.h"
 
 #include <errno.h>
