@@ -30,8 +30,8 @@
 #include <cli/probe.h>
 #include <cli/target.h>
 
-#define FOUND(c, ...) snprintf((c)->found, sizeof((c)->found), __VA_ARGS__)
-#define TODO(c, ...)  snprintf((c)->todo, sizeof((c)->todo), __VA_ARGS__)
+#define FOUND(c, ...)  snprintf((c)->found, sizeof((c)->found), __VA_ARGS__)
+#define REMEDY(c, ...) snprintf((c)->todo, sizeof((c)->todo), __VA_ARGS__)
 
 bool probe_file(const char *path, char *line, size_t size)
 {
@@ -107,8 +107,8 @@ static void check_kernel(struct probe_check *c)
 	if (sscanf(u.release, "%u.%u", &major, &minor) == 2 &&
 	    (major < 5 || (major == 5 && minor < 3))) {
 		c->state = PROBE_NO;
-		TODO(c, "esca trace needs Linux 5.3 (PTRACE_GET_SYSCALL_INFO): install a newer "
-			"kernel.");
+		REMEDY(c, "esca trace needs Linux 5.3 (PTRACE_GET_SYSCALL_INFO): install a newer "
+			  "kernel.");
 	}
 }
 
@@ -133,13 +133,14 @@ static void check_cores(struct probe_check *c)
 	FOUND(c, "%d of %ld usable", n, online);
 	if (n < 2) {
 		c->state = PROBE_NOTE;
-		TODO(c,
-		     "Give esca bench two cores: on one, the load takes its time from the server.");
+		REMEDY(c, "Give esca bench two cores: on one, the load takes its time from the "
+			  "server.");
 	} else if (n == 2 && strpbrk(siblings, ",-")) {
 		c->state = PROBE_NOTE;
 		FOUND(c, "%d of %ld usable, threads of one core", n, online);
-		TODO(c, "The load slows the server down through the shared core: trust ratios, not "
-			"times.");
+		REMEDY(c,
+		       "The load slows the server down through the shared core: trust ratios, not "
+		       "times.");
 	}
 }
 
@@ -211,16 +212,18 @@ static void check_ptrace(struct probe_check *c)
 	c->state = PROBE_NO;
 	FOUND(c, "tracing a child fails: %s", strerror(err));
 	if (atoi(tracer))
-		TODO(c,
-		     "This process is being traced itself (by pid %s): run esca without strace or "
-		     "a debugger around it.",
-		     tracer);
+		REMEDY(c,
+		       "This process is being traced itself (by pid %s): run esca without strace "
+		       "or "
+		       "a debugger around it.",
+		       tracer);
 	else if (*scope == '3')
-		TODO(c, "yama forbids tracing until the next boot: remove "
-			"kernel.yama.ptrace_scope=3 from /etc/sysctl.d and reboot.");
+		REMEDY(c, "yama forbids tracing until the next boot: remove "
+			  "kernel.yama.ptrace_scope=3 from /etc/sysctl.d and reboot.");
 	else
-		TODO(c, "In a container add --cap-add SYS_PTRACE, or a seccomp profile that allows "
-			"ptrace.");
+		REMEDY(c,
+		       "In a container add --cap-add SYS_PTRACE, or a seccomp profile that allows "
+		       "ptrace.");
 }
 
 static void check_readv(struct probe_check *c)
@@ -233,7 +236,7 @@ static void check_readv(struct probe_check *c)
 	} else if (err) {
 		c->state = PROBE_NO;
 		FOUND(c, "reading a traced child's memory fails: %s", strerror(err));
-		TODO(c, "In a container use a seccomp profile that allows process_vm_readv.");
+		REMEDY(c, "In a container use a seccomp profile that allows process_vm_readv.");
 	} else {
 		FOUND(c, "a traced child's memory can be read");
 	}
@@ -274,8 +277,8 @@ static void check_seccomp(struct probe_check *c)
 		FOUND(c, "a filter is taken but does not work");
 	else
 		FOUND(c, "a filter cannot be installed: %s", strerror(err));
-	TODO(c, "Use a kernel with CONFIG_SECCOMP_FILTER, or 'esca trace --method ptrace', which "
-		"is slower.");
+	REMEDY(c, "Use a kernel with CONFIG_SECCOMP_FILTER, or 'esca trace --method ptrace', which "
+		  "is slower.");
 }
 
 static void check_memfd(struct probe_check *c)
@@ -286,7 +289,7 @@ static void check_memfd(struct probe_check *c)
 	if (fd < 0) {
 		c->state = PROBE_NO;
 		FOUND(c, "memfd_create fails: %s", strerror(errno));
-		TODO(c, "In a container use a seccomp profile that allows memfd_create.");
+		REMEDY(c, "In a container use a seccomp profile that allows memfd_create.");
 		return;
 	}
 	/* libesca.so opens it like this, from inside the server */
@@ -295,7 +298,7 @@ static void check_memfd(struct probe_check *c)
 	if (again < 0) {
 		c->state = PROBE_NO;
 		FOUND(c, "cannot be opened through /proc: %s", strerror(errno));
-		TODO(c, "Mount /proc (mount -t proc proc /proc).");
+		REMEDY(c, "Mount /proc (mount -t proc proc /proc).");
 	} else {
 		FOUND(c, "memory can be shared with the server");
 		close(again);
@@ -312,7 +315,7 @@ static void check_library(struct probe_check *c)
 	if (target_library(path, sizeof(path))) {
 		c->state = PROBE_NO;
 		FOUND(c, "not found beside this esca, nor in %s", ESCA_LIBDIR);
-		TODO(c, "Install esca again with 'make install'.");
+		REMEDY(c, "Install esca again with 'make install'.");
 	} else {
 		FOUND(c, "%.190s", path);
 	}
@@ -341,7 +344,7 @@ static void check_preload(struct probe_check *c)
 	c->state = PROBE_NO;
 	if (!f) {
 		FOUND(c, "not tried: no temporary file (%s)", strerror(errno));
-		TODO(c, "Make /tmp writable.");
+		REMEDY(c, "Make /tmp writable.");
 		return;
 	}
 	preload_maps_fd = fileno(f);
@@ -356,8 +359,9 @@ static void check_preload(struct probe_check *c)
 		FOUND(c, "libesca.so is loaded into a program");
 	} else {
 		FOUND(c, "libesca.so is not loaded into a program");
-		TODO(c, "See what 'LD_PRELOAD=.../libesca.so /bin/true' says; the path may have no "
-			"spaces or colons, and the folder must not be mounted noexec.");
+		REMEDY(c,
+		       "See what 'LD_PRELOAD=.../libesca.so /bin/true' says; the path may have no "
+		       "spaces or colons, and the folder must not be mounted noexec.");
 	}
 }
 
@@ -403,10 +407,10 @@ static void check_uring(struct probe_check *c)
 	if (!probe_uring(why, sizeof(why))) {
 		c->state = PROBE_NOTE;
 		FOUND(c, "not usable: %s", why);
-		TODO(c, "Nothing is lost but the uring backend; to allow it: sysctl "
-			"kernel.io_uring_disabled=0.");
+		REMEDY(c, "Nothing is lost but the uring backend; to allow it: sysctl "
+			  "kernel.io_uring_disabled=0.");
 		if (!strstr(why, "io_uring_disabled"))
-			TODO(c, "Nothing is lost but the uring backend; direct is used.");
+			REMEDY(c, "Nothing is lost but the uring backend; direct is used.");
 		return;
 	}
 #ifdef HAVE_LIBURING
@@ -440,7 +444,7 @@ static void check_symbols(struct probe_check *c)
 #else
 	c->state = PROBE_NOTE;
 	FOUND(c, "this esca was built without libdw: reports show addresses");
-	TODO(c, "Install libdw-dev and build esca again.");
+	REMEDY(c, "Install libdw-dev and build esca again.");
 #endif
 }
 
@@ -457,8 +461,9 @@ static void check_congestion(struct probe_check *c)
 	if (!strcmp(name, "bbr")) {
 		c->state = PROBE_NOTE;
 		FOUND(c, "bbr, which paces packets with timers");
-		TODO(c, "Timers hide what is measured: give esca bench --isolate-net (as root), or "
-			"use cubic.");
+		REMEDY(c,
+		       "Timers hide what is measured: give esca bench --isolate-net (as root), or "
+		       "use cubic.");
 	}
 }
 
