@@ -317,23 +317,27 @@ void spill_finish_all(int ms)
 	}
 }
 
-/* Hand over, or else reset, what up to SNAPSHOT streams have spilled. */
+/* Hand over, or else reset, what each stream has spilled. */
 static void end_each(bool reset)
 {
+	unsigned int n, i, left;
 	int fds[SNAPSHOT];
-	unsigned int n = snapshot(fds, SNAPSHOT, false), i;
 
-	for (i = 0; i < n; i++) {
-		struct fd_entry *e = fd_get(fds[i]);
-		struct queue *q = e->owner;
+	do {
+		n = snapshot(fds, SNAPSHOT, false);
+		for (i = left = 0; i < n; i++) {
+			struct fd_entry *e = fd_get(fds[i]);
+			struct queue *q = e->owner;
 
-		queue_lock(q);
-		if (e->spill && reset)
-			reset_locked(e, e->spill);
-		else if (e->spill)
-			hand_over(e, e->spill);
-		queue_unlock(q);
-	}
+			queue_lock(q);
+			if (e->spill && reset)
+				reset_locked(e, e->spill);
+			else if (e->spill && !hand_over(e, e->spill))
+				left++;
+			queue_unlock(q);
+		}
+		/* What is gone makes room in the snapshot for more. */
+	} while (n == SNAPSHOT && left < n);
 }
 
 void spill_rest(void)
