@@ -13,6 +13,7 @@
 #include <cli/bench-table.h>
 #include <cli/cmd.h>
 #include <cli/msg.h>
+#include <cli/options.h>
 #include <cli/output.h>
 #include <cli/predict.h>
 #include <cli/probe.h>
@@ -88,19 +89,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case KEY_TIMEOUT:
 		o->timeout_s = number(state, "--timeout", arg, 1, 1000000);
 		return 0;
-	case ARGP_KEY_ARG:
-		o->command = state->argv + state->next - 1;
-		state->next = state->argc; /* the rest is the server's */
-		return 0;
-	case ARGP_KEY_NO_ARGS:
-		argp_error(state, "which server? give its command line after --");
-		return 0;
 	case ARGP_KEY_SUCCESS:
 		if (!o->load)
 			argp_error(state, "which load? give its command with --load");
 		return 0;
 	}
-	return ARGP_ERR_UNKNOWN;
+	return options_server(key, state, &o->command);
 }
 
 /* Server and load on a CPU each, unless the user said which. Return: 0, or an exit status. */

@@ -20,6 +20,7 @@
 #include <cli/cmd.h>
 #include <cli/load.h>
 #include <cli/msg.h>
+#include <cli/options.h>
 #include <cli/recorder.h>
 #include <cli/recording.h>
 #include <cli/target.h>
@@ -94,15 +95,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case 'n':
 		o->stacks = false;
 		return 0;
-	case ARGP_KEY_ARG:
-		o->command = state->argv + state->next - 1;
-		state->next = state->argc; /* the rest is the server's */
-		return 0;
-	case ARGP_KEY_NO_ARGS:
-		argp_error(state, "which server? give its command line after --");
-		return 0;
 	}
-	return ARGP_ERR_UNKNOWN;
+	return options_server(key, state, &o->command);
 }
 
 /* --- facts --- */
