@@ -385,7 +385,7 @@ static void count(struct bench_run *r, const struct esca_stats_slot *before,
 	r->calls = after->calls - before->calls;
 	r->crossings = after->crossings - before->crossings;
 	r->deferred = after->deferred - before->deferred;
-	r->fused = after->fused - before->fused;
+	r->fused = stats_fused(after) - stats_fused(before);
 	r->uring = after->backend == 1;
 }
 

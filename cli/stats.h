@@ -20,9 +20,16 @@ struct stats {
 int stats_open(struct stats *s);
 void stats_close(struct stats *s);
 
-/** stats_total() - the sum over all processes; pid is their number, backend the highest one in use.
+/** stats_total() - the sum over all threads; pid is their number, backend the highest one in use.
  */
 void stats_total(const struct esca_stats_area *area, struct esca_stats_slot *total);
+
+/** stats_fused() - calls that needed no operation of their own, whatever the fusion. */
+uint64_t stats_fused(const struct esca_stats_slot *slot);
+
+/** stats_delay_us() - a quantile (0 to 1) of how long deferred operations waited, in microseconds.
+ */
+double stats_delay_us(const struct esca_stats_slot *slot, double quantile);
 
 /** stats_to_json() - "processes" and "total" as esca-run(1) documents them, or NULL without memory.
  */

@@ -122,7 +122,7 @@ static void uring_send(struct queue *q, struct send *v, unsigned int n)
 		sqe->user_data = i;
 		v[i].result = (long)v[i].len;
 	}
-	self.n[C_CROSSINGS]++;
+	count(C_CROSSINGS, 1);
 	ret = io_uring_submit(ring);
 	io_uring_for_each_cqe(ring, head, cqe)
 	{

@@ -44,7 +44,7 @@ HANDLER(run_writev);
 /* Every handler begins here; true: the call goes straight to the kernel. */
 static inline bool aside(void)
 {
-	self.n[C_CALLS]++;
+	count(C_CALLS, 1);
 	return unlikely(self.bypass) && bypassed();
 }
 

@@ -32,12 +32,28 @@ static bool take(const char *w, size_t len, const char *key, char *value, size_t
 	return true;
 }
 
+static void take_number(const char *w, size_t len, const char *key, int base, unsigned int *to)
+{
+	char word[16], *end;
+	unsigned long v;
+
+	if (!take(w, len, key, word, sizeof(word)))
+		return;
+	v = strtoul(word, &end, base);
+	if (end != word && !*end && v <= 0xffffffffu)
+		*to = (unsigned int)v;
+}
+
 static bool plan_parse(struct esca_plan *plan, const char *s)
 {
 	char word[16], abi[16] = "";
 
 	memset(plan, 0, sizeof(*plan));
 	strcpy(plan->backend, "direct");
+	plan->fuse = ESCA_FUSE_DEFAULT;
+	plan->calls = ESCA_QUEUE_CALLS;
+	plan->bytes = ESCA_QUEUE_BYTES;
+	plan->age_us = ESCA_QUEUE_AGE;
 	while (*s) {
 		size_t len = strcspn(s, " ");
 
@@ -49,6 +65,10 @@ static bool plan_parse(struct esca_plan *plan, const char *s)
 		}
 		take(s, len, "abi", abi, sizeof(abi));
 		take(s, len, "backend", plan->backend, sizeof(plan->backend));
+		take_number(s, len, "fuse", 16, &plan->fuse);
+		take_number(s, len, "calls", 10, &plan->calls);
+		take_number(s, len, "bytes", 10, &plan->bytes);
+		take_number(s, len, "age", 10, &plan->age_us);
 		take(s, len, "stats", plan->stats, sizeof(plan->stats));
 		take(s, len, "ring", plan->ring, sizeof(plan->ring));
 		s += len;

@@ -17,7 +17,7 @@ void late_error(struct fd_entry *e, int fd, int err)
 {
 	struct epoll_event ev;
 
-	self.n[C_ERRORS]++;
+	count(C_ERRORS, 1);
 	e->err = (uint16_t)err;
 	e->flags |= FD_NODEFER;
 	/*

@@ -41,10 +41,7 @@ static void life_barrier(void)
 {
 	if (hands_off())
 		return;
-	if (self.q && self.q->n) {
-		queue_flush(self.q);
-		stats_publish();
-	}
+	flush();
 	if (unlikely(spill_total))
 		spill_rest();
 }
@@ -61,7 +58,6 @@ static void life_finish(void)
 	queue_flush_all();
 	if (spill_total)
 		spill_end(ESCA_EXIT_MS);
-	stats_publish();
 }
 
 static void life_prepare(void)
@@ -72,21 +68,16 @@ static void life_prepare(void)
 	/* The child may write to what it inherits: what came before goes first. */
 	if (spill_total)
 		spill_rest();
-	stats_publish();
 }
 
 void life_child(void)
 {
-	int i;
-
-	for (i = 0; i < C_MAX; i++)
-		self.n[i] = 0;
+	stats_child();
 	if (alive)
 		*alive = 1;
 	spill_child();
 	fd_child();
 	queue_child();
-	stats_claim(backend->id);
 }
 
 static void life_forked(void)
@@ -202,7 +193,7 @@ static void thread_end(void *arg)
 {
 	queue_leave();
 	self.bypass |= BYPASS_GONE;
-	stats_publish();
+	stats_leave();
 }
 
 void life_thread(void)
@@ -213,8 +204,13 @@ void life_thread(void)
 	pthread_setspecific(key, &self);
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	us = (now.tv_sec - start_time.tv_sec) * 1000000 + (now.tv_nsec - start_time.tv_nsec) / 1000;
-	if (us > 1000)
-		queue_age_ticks = (tsc() - start_tsc) / (uint64_t)us * ESCA_QUEUE_AGE;
+	if (us > 1000) {
+		uint64_t per_us = (tsc() - start_tsc) / (uint64_t)us;
+
+		queue_age_ticks = per_us * settings.age_us;
+		queue_long_ticks = per_us * ESCA_LONG_TURN;
+		stats_clock(per_us);
+	}
 }
 
 void life_start(void)

@@ -20,7 +20,7 @@
 #include <esca-runtime/run.h>
 
 __thread struct thread self;
-uint64_t queue_age_ticks = (uint64_t)ESCA_QUEUE_AGE * 2000;
+uint64_t queue_age_ticks, queue_long_ticks;
 
 static struct queue *all; /* every queue ever made; never freed */
 static uint32_t all_lock;
@@ -163,7 +163,7 @@ static unsigned int flush_logs(struct queue *q)
 			if (ret <= 0)
 				break;
 			if ((size_t)ret < left)
-				self.n[C_SHORT]++;
+				count(C_SHORT, 1);
 			p += ret;
 			left -= (size_t)ret;
 		}
@@ -212,7 +212,7 @@ static void settle(struct queue *q, struct op *op, const struct send *s)
 	    s->result == -ENOBUFS || s->result == -ENOMEM) {
 		size_t done = s->result > 0 ? (size_t)s->result : 0;
 
-		self.n[C_SHORT]++;
+		count(C_SHORT, 1);
 		e->bulk = true;
 		spill_add(e, op->fd, s->iov, s->niov, done);
 		return;
@@ -226,6 +226,7 @@ static struct op *op_new(struct queue *q, struct fd_entry *e, int fd)
 
 	op->e = e;
 	op->fd = fd;
+	op->t0 = tsc();
 	op->bytes = 0;
 	op->nseg = 0;
 	op->first = op->last = SEG_NONE;
@@ -256,10 +257,11 @@ void queue_flush_locked(struct queue *q, struct op *more)
 	struct fd_entry *keep = more ? more->e : NULL;
 	int keep_fd = more ? more->fd : -1;
 	struct op *op;
+	uint64_t now;
 
 	if (!q->n)
 		return;
-	if (unlikely(tsc() - q->t0 > queue_age_ticks * (ESCA_LONG_TURN / ESCA_QUEUE_AGE)))
+	if (unlikely(tsc() - q->t0 > queue_long_ticks))
 		queue_long(q);
 	/*
 	 * Lines first: none of the responses of this flush
@@ -270,8 +272,10 @@ void queue_flush_locked(struct queue *q, struct op *more)
 	if (n)
 		backend->send(q, q->sends, n);
 	made += n;
+	now = tsc();
 	for (op = q->list.next; op != &q->list; op = op->next) {
 		op->e->op = NULL;
+		count(C_DELAY + esca_delay_bucket(now - op->t0), 1);
 		if (op->nseg)
 			settle(q, op, &q->sends[i++]);
 		if (op->e != keep && fuse_opts_dirty(op->e)) {
@@ -284,7 +288,7 @@ void queue_flush_locked(struct queue *q, struct op *more)
 	else
 		keep = NULL;
 	if (q->n > made)
-		self.n[C_FUSED] += q->n - made;
+		fused(ESCA_FUSE_MERGE, q->n - made);
 	reset(q);
 	if (keep) {
 		op_new(q, keep, keep_fd);
@@ -299,8 +303,8 @@ static void make_room(struct queue *q, size_t len)
 {
 	if (!q->n)
 		q->t0 = tsc();
-	else if (unlikely(q->n >= ESCA_QUEUE_CALLS || q->nops >= ESCA_QUEUE_CALLS - 1 ||
-			  q->nsegs >= QUEUE_SEGS - 1 || q->used + len > ESCA_QUEUE_BYTES ||
+	else if (unlikely(q->n >= settings.calls || q->nops >= ESCA_QUEUE_CALLS - 1 ||
+			  q->nsegs >= QUEUE_SEGS - 1 || q->used + len > settings.bytes ||
 			  tsc() - q->t0 > queue_age_ticks)) {
 		queue_flush_locked(q, NULL);
 		q->t0 = tsc();
@@ -382,8 +386,8 @@ static void op_extend(struct queue *q, struct op *op, size_t len)
 	op->e->credit -= len < op->e->credit ? (uint32_t)len : op->e->credit;
 	q->used += (uint32_t)len;
 	q->n++;
-	self.n[C_DEFERRED]++;
-	self.n[C_COPIED] += len;
+	count(C_DEFERRED, 1);
+	count(C_COPIED, len);
 }
 
 static bool in_credit(struct fd_entry *e, int fd, size_t len)
@@ -457,7 +461,7 @@ long queue_opt(struct fd_entry *e, int fd, int name, int value)
 		goto out;
 	ret = 0;
 	q->n++;
-	self.n[C_DEFERRED]++;
+	count(C_DEFERRED, 1);
 	if (name == TCP_NODELAY)
 		e->nodelay_want = (uint8_t)value;
 	else
@@ -506,8 +510,8 @@ long queue_log(struct fd_entry *e, int fd, const struct iovec *iov, unsigned int
 	e->log_pending = 1;
 	__atomic_store_n(&e->owner, q, __ATOMIC_RELEASE);
 	q->n++;
-	self.n[C_DEFERRED]++;
-	self.n[C_COPIED] += len;
+	count(C_DEFERRED, 1);
+	count(C_COPIED, len);
 	ret = (long)len;
 out:
 	queue_unlock(q);
@@ -539,7 +543,7 @@ void queue_drop(struct fd_entry *e)
 	if (!q || (self.bypass & BYPASS_BUSY))
 		return;
 	queue_lock(q);
-	self.n[C_ERRORS]++;
+	count(C_ERRORS, 1);
 	spill_discard(e);
 	if (e->op) {
 		e->op->prev->next = e->op->next;

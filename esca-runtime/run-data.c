@@ -46,7 +46,7 @@ static long stream_real(struct fd_entry *e, long fd, size_t len, bool nosignal, 
 static bool stream_ill(struct fd_entry *e, long fd, bool nosignal, long *ret)
 {
 	if (e->spill && !spill_drain(e, (int)fd)) {
-		self.n[C_PASSED]++;
+		count(C_PASSED + ESCA_PASS_ILL, 1);
 		*ret = -EAGAIN;
 		return true;
 	}

@@ -14,6 +14,12 @@
 #include <esca-runtime/handlers.h>
 
 const struct backend *backend = &backend_direct;
+struct settings settings;
+
+static uint32_t at_most(uint32_t v, uint32_t max)
+{
+	return v < max ? v : max;
+}
 
 static const struct {
 	enum esca_row row;
@@ -84,12 +90,18 @@ int run_start(const struct esca_plan *plan)
 {
 	unsigned int i;
 
+	settings.fuse = plan->fuse;
+	settings.calls = at_most(plan->calls, ESCA_QUEUE_CALLS);
+	settings.bytes = at_most(plan->bytes, ESCA_QUEUE_BYTES);
+	settings.age_us = plan->age_us;
+	queue_age_ticks = (uint64_t)settings.age_us * 2000; /* until the clock is known */
+	queue_long_ticks = (uint64_t)ESCA_LONG_TURN * 2000;
 #ifdef HAVE_LIBURING
 	if (!strcmp(plan->backend, "uring") && !backend_uring.probe())
 		backend = &backend_uring;
 #endif
 	stats_open(plan->stats);
-	stats_claim(backend->id);
+	stats_backend(backend->id);
 	fd_limit();
 	if (getenv(ESCA_TEST_CREDIT_ENV))
 		fd_test_credit = (uint32_t)atoi(getenv(ESCA_TEST_CREDIT_ENV));

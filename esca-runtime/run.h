@@ -32,23 +32,50 @@ enum count {
 	C_CALLS,
 	C_CROSSINGS,
 	C_DEFERRED,
-	C_FUSED,
-	C_PASSED,
+	C_ANSWERED,
 	C_SHORT,
 	C_ERRORS,
 	C_SPILLS,
 	C_COPIED,
-	C_MAX,
+	C_FUSED,
+	C_PASSED = C_FUSED + ESCA_FUSE_MAX,
+	C_DELAY = C_PASSED + ESCA_PASS_MAX,
+	C_MAX = C_DELAY + ESCA_DELAY_BUCKETS,
 };
 
 /**
  * stats_open() - map the area at @path; "" or any failure:
- * count nowhere. stats_claim() takes a slot, once a process.
+ * count nowhere. stats_backend() - say which backend it is.
  */
 void stats_open(const char *path);
-void stats_claim(unsigned int backend);
-/** stats_publish() - add this thread's counters to the slot. */
-void stats_publish(void);
+void stats_backend(unsigned int id);
+/** stats_thread() - this thread's counters, which it has from now on. */
+uint64_t *stats_thread(void);
+/** stats_child() - we are a fork child: what was counted is the parent's. */
+void stats_child(void);
+/** stats_leave() - the thread ends: another one may count on where it stopped. */
+void stats_leave(void);
+/** stats_clock() - how many ticks of the time stamp counter a microsecond has. */
+void stats_clock(uint64_t ticks_per_us);
+
+/* --- what the user asked for (run.c) --- */
+
+/**
+ * struct settings - from the plan; constant once run_start() has returned.
+ * @fuse: bit 1 << enum esca_fusion. @calls, @bytes: what may wait in one thread. @age_us: for how
+ * long, when its next call is made.
+ */
+struct settings {
+	uint32_t fuse;
+	uint32_t calls, bytes, age_us;
+};
+extern struct settings settings;
+
+/** fusing() - is fusion @f on? fused() - count a call that needed no operation because of @f. */
+static inline bool fusing(enum esca_fusion f)
+{
+	return settings.fuse & 1u << f;
+}
 
 /* --- threads --- */
 
@@ -65,10 +92,20 @@ struct thread {
 	struct queue *q; /* NULL until the first wait that returns an event */
 	volatile uint8_t bypass;
 	pid_t vfork_pid; /* who we are when no vfork child runs */
-	uint64_t n[C_MAX];
+	uint64_t *n;	 /* its counters (stats.c); NULL: not yet asked for */
 };
 
 extern __thread struct thread self;
+
+static inline void count(unsigned int what, uint64_t n)
+{
+	(likely(self.n) ? self.n : stats_thread())[what] += n;
+}
+
+static inline void fused(enum esca_fusion f, uint64_t calls)
+{
+	count(C_FUSED + f, calls);
+}
 
 /** bypassed() - must this call go straight to the kernel, for a reason in self.bypass? */
 bool bypassed(void);
@@ -193,6 +230,7 @@ struct op {
 	struct op *prev, *next;
 	struct fd_entry *e;
 	int fd;
+	uint64_t t0; /* tsc of its first constituent */
 	uint32_t bytes;
 	uint16_t nseg, first, last;
 	bool more; /* MSG_MORE on the last constituent */
@@ -276,7 +314,7 @@ long queue_opt(struct fd_entry *e, int fd, int name, int value);
 void queue_drop(struct fd_entry *e);
 /** queue_has_log() - may bytes of the file @e (NULL: any file) wait in @q? */
 bool queue_has_log(struct queue *q, const struct fd_entry *e);
-extern uint64_t queue_age_ticks;
+extern uint64_t queue_age_ticks, queue_long_ticks; /* settings.age_us, ESCA_LONG_TURN */
 
 static inline uint64_t tsc(void)
 {
@@ -298,18 +336,25 @@ static inline void flush_old(void)
 		queue_flush(self.q);
 }
 
-/** pass() - hand a call to the kernel as it came. */
+/** pass_for() - hand a call to the kernel as it came, because of @why. pass(): the server needs
+ * what it returns. */
+static inline long pass_for(enum esca_reason why, long nr, long a0, long a1, long a2, long a3,
+			    long a4, long a5)
+{
+	count(C_PASSED + why, 1);
+	count(C_CROSSINGS, 1);
+	return sleeping_syscall(nr, a0, a1, a2, a3, a4, a5);
+}
+
 static inline long pass(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 {
-	self.n[C_PASSED]++;
-	self.n[C_CROSSINGS]++;
-	return sleeping_syscall(nr, a0, a1, a2, a3, a4, a5);
+	return pass_for(ESCA_PASS_RESULT, nr, a0, a1, a2, a3, a4, a5);
 }
 
 /** kernel() - a call of our own. */
 static inline long kernel(long nr, long a0, long a1, long a2, long a3, long a4)
 {
-	self.n[C_CROSSINGS]++;
+	count(C_CROSSINGS, 1);
 	return raw_syscall(nr, a0, a1, a2, a3, a4, 0);
 }
 

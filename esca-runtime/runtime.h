@@ -40,6 +40,7 @@ struct esca_plan {
 		ESCA_MODE_RUN
 	} mode;
 	char backend[16];
+	unsigned int fuse, calls, bytes, age_us;
 	char stats[128];
 	char ring[128];
 };

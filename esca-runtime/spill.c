@@ -150,7 +150,7 @@ void spill_add(struct fd_entry *e, int fd, const struct iovec *iov, unsigned int
 	list = s;
 	unlock_list();
 	__atomic_fetch_add(&spill_total, 1, __ATOMIC_RELAXED);
-	self.n[C_SPILLS]++;
+	count(C_SPILLS, 1);
 	arm(e, s);
 }
 

@@ -1,23 +1,36 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stats.c - the counters of mode run, from each thread
- * to its process's slot in the area that the tool reads.
+ * stats.c - the counters of mode run. Each thread has a slot in the area that the tool reads and
+ * counts there directly, so that they are complete at any time and however the process ends.
  */
 #include "config.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/single_threaded.h>
 #include <sys/syscall.h>
 
 #include <esca-runtime/run.h>
 
 static struct esca_stats_area *area;
-static struct esca_stats_slot *slot;
+static uint32_t backend_id;
+static __thread struct esca_stats_slot *slot;
+static __thread uint64_t nowhere[C_MAX];
 
-_Static_assert(offsetof(struct esca_stats_slot, bytes_copied) ==
-		       offsetof(struct esca_stats_slot, turns) + C_COPIED * sizeof(uint64_t),
+_Static_assert(sizeof(struct esca_stats_slot) ==
+			       offsetof(struct esca_stats_slot, turns) + C_MAX * sizeof(uint64_t) &&
+		       offsetof(struct esca_stats_slot, passed) ==
+			       offsetof(struct esca_stats_slot, turns) +
+				       C_PASSED * sizeof(uint64_t),
 	       "enum count follows struct esca_stats_slot");
+
+static uint64_t ticks;
+
+void stats_clock(uint64_t ticks_per_us)
+{
+	ticks = ticks_per_us;
+	if (slot)
+		slot->ticks_per_us = ticks;
+}
 
 void stats_open(const char *path)
 {
@@ -37,44 +50,59 @@ void stats_open(const char *path)
 		area = NULL;
 }
 
-void stats_claim(unsigned int id)
+/* One that an ended thread of process @pid has left, or a fresh one. */
+static struct esca_stats_slot *claim(uint32_t pid)
 {
-	uint32_t pid = (uint32_t)raw_syscall(SYS_getpid, 0, 0, 0, 0, 0, 0);
-	uint32_t i;
+	uint32_t used = __atomic_load_n(&area->used, __ATOMIC_ACQUIRE), i;
 
-	slot = NULL;
-	if (!area)
-		return;
-	/* After an exec the process goes on in the slot it has. */
-	for (i = 0; i < area->nslots; i++) {
-		uint32_t have = __atomic_load_n(&area->slot[i].pid, __ATOMIC_RELAXED);
+	for (i = 0; i < used && i < area->nslots; i++) {
+		struct esca_stats_slot *s = &area->slot[i];
+		uint32_t idle = 0;
 
-		if (have == pid ||
-		    (!have && __atomic_compare_exchange_n(&area->slot[i].pid, &have, pid, false,
-							  __ATOMIC_RELAXED, __ATOMIC_RELAXED))) {
-			slot = &area->slot[i];
-			slot->backend = id;
-			return;
-		}
+		if (__atomic_load_n(&s->pid, __ATOMIC_RELAXED) == pid &&
+		    __atomic_compare_exchange_n(&s->busy, &idle, 1, false, __ATOMIC_ACQ_REL,
+						__ATOMIC_RELAXED))
+			return s;
 	}
-	__atomic_fetch_add(&area->overflow, 1, __ATOMIC_RELAXED);
+	i = __atomic_fetch_add(&area->used, 1, __ATOMIC_RELAXED);
+	if (i >= area->nslots) {
+		__atomic_fetch_sub(&area->used, 1, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&area->overflow, 1, __ATOMIC_RELAXED);
+		return NULL;
+	}
+	area->slot[i].busy = 1;
+	__atomic_store_n(&area->slot[i].pid, pid, __ATOMIC_RELEASE);
+	return &area->slot[i];
 }
 
-void stats_publish(void)
+uint64_t *stats_thread(void)
 {
-	uint64_t *to;
-	int i;
-
+	slot = area ? claim((uint32_t)raw_syscall(SYS_getpid, 0, 0, 0, 0, 0, 0)) : NULL;
 	if (slot) {
-		to = &slot->turns;
-		if (__libc_single_threaded)
-			for (i = 0; i < C_MAX; i++)
-				to[i] += self.n[i];
-		else
-			for (i = 0; i < C_MAX; i++)
-				if (self.n[i])
-					__atomic_fetch_add(&to[i], self.n[i], __ATOMIC_RELAXED);
+		slot->backend = backend_id;
+		slot->ticks_per_us = ticks;
 	}
-	for (i = 0; i < C_MAX; i++)
-		self.n[i] = 0;
+	self.n = slot ? &slot->turns : nowhere;
+	return self.n;
+}
+
+void stats_backend(unsigned int id)
+{
+	backend_id = id;
+	if (slot)
+		slot->backend = id;
+}
+
+void stats_child(void)
+{
+	slot = NULL;
+	self.n = NULL;
+}
+
+void stats_leave(void)
+{
+	if (slot)
+		__atomic_store_n(&slot->busy, 0, __ATOMIC_RELEASE);
+	slot = NULL;
+	self.n = nowhere;
 }

@@ -56,7 +56,7 @@ static long wait_spilled(long nr, long a0, long a1, long a2, long a3, long a4, l
 
 		if (max >= 0 && (slice < 0 || slice > (int64_t)max * 1000000))
 			slice = (int64_t)max * 1000000;
-		self.n[C_CROSSINGS]++;
+		count(C_CROSSINGS, 1);
 		n = wait_for(nr, a0, a1, a2, slice, a4, a5);
 		if (raw_is_error(n))
 			return n;
@@ -94,7 +94,7 @@ long wait_epoll(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 	struct fd_entry *ep;
 	long n;
 
-	self.n[C_CALLS]++;
+	count(C_CALLS, 1);
 	if (unlikely(self.bypass) && bypassed())
 		return sleeping_syscall(nr, a0, a1, a2, a3, a4, a5);
 	life_look();
@@ -104,7 +104,7 @@ long wait_epoll(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 	if (unlikely(__atomic_load_n(&spill_total, __ATOMIC_RELAXED))) {
 		n = wait_spilled(nr, a0, a1, a2, a3, a4, a5);
 	} else {
-		self.n[C_CROSSINGS]++;
+		count(C_CROSSINGS, 1);
 		n = sleeping_syscall(nr, a0, a1, a2, a3, a4, a5);
 		/* Another thread's flush may have spilled meanwhile. */
 		if (n > 0 && unlikely(__atomic_load_n(&spill_total, __ATOMIC_RELAXED))) {
@@ -115,7 +115,7 @@ long wait_epoll(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 	}
 	if (n > 0) {
 		ep = fd_get(a0);
-		self.n[C_TURNS]++;
+		count(C_TURNS, 1);
 		if (ep && queue_get()) {
 			if (unlikely(ep->owner != self.q))
 				claim(ep);
@@ -127,7 +127,6 @@ long wait_epoll(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 				self.q->plain_turns--;
 		}
 	}
-	stats_publish();
 	return n;
 }
 
@@ -142,7 +141,7 @@ long wait_other(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 	int64_t end = -1;
 	long n;
 
-	self.n[C_CALLS]++;
+	count(C_CALLS, 1);
 	if (unlikely(self.bypass) && bypassed())
 		return sleeping_syscall(nr, a0, a1, a2, a3, a4, a5);
 	flush();
