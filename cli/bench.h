@@ -20,7 +20,7 @@ struct bench_setup {
 	unsigned int timeout_s;	  /* for the server to listen, and for the load to end */
 	/* the user's word for how many the load makes; 0: the load tool says it */
 	uint64_t requests;
-	enum plan_backend backend;
+	struct plan_options plan; /* its backend is not PLAN_AUTO */
 	char library[PATH_MAX];
 };
 

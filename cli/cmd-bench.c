@@ -35,50 +35,37 @@ struct options {
 	const char *load, *json;
 	unsigned long pairs, requests, timeout_s;
 	long server_cpu, load_cpu;
-	enum plan_backend backend;
+	struct plan_options plan;
 	bool no_predict, isolate;
 	char **command;
 };
-
-static unsigned long number(struct argp_state *state, const char *what, const char *arg,
-			    unsigned long min, unsigned long max)
-{
-	unsigned long v;
-	char *end;
-
-	errno = 0;
-	v = strtoul(arg, &end, 10);
-	if (errno || end == arg || *end || *arg == '-' || v < min || v > max)
-		argp_error(state, "%s is a number from %lu to %lu, not '%s'", what, min, max, arg);
-	return v;
-}
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct options *o = state->input;
 
 	switch (key) {
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = &o->plan;
+		return 0;
 	case KEY_LOAD:
 		o->load = arg;
 		return 0;
 	case 'p':
-		o->pairs = number(state, "--pairs", arg, 1, MAX_PAIRS);
-		return 0;
-	case 'b':
-		if (!plan_backend_parse(&o->backend, arg))
-			argp_error(state, "--backend is auto, direct or uring, not '%s'", arg);
+		o->pairs = options_number(state, "--pairs", arg, 1, MAX_PAIRS, 0);
 		return 0;
 	case KEY_JSON:
 		o->json = arg;
 		return 0;
 	case KEY_REQUESTS:
-		o->requests = number(state, "--requests", arg, 1, 1000000000000ul);
+		o->requests = options_number(state, "--requests", arg, 1, 1000000000000ul, 0);
 		return 0;
 	case KEY_SERVER_CPU:
-		o->server_cpu = (long)number(state, "--server-cpu", arg, 0, CPU_SETSIZE - 1);
+		o->server_cpu =
+			(long)options_number(state, "--server-cpu", arg, 0, CPU_SETSIZE - 1, 0);
 		return 0;
 	case KEY_LOAD_CPU:
-		o->load_cpu = (long)number(state, "--load-cpu", arg, 0, CPU_SETSIZE - 1);
+		o->load_cpu = (long)options_number(state, "--load-cpu", arg, 0, CPU_SETSIZE - 1, 0);
 		return 0;
 	case KEY_NO_PREDICT:
 		o->no_predict = true;
@@ -87,7 +74,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		o->isolate = true;
 		return 0;
 	case KEY_TIMEOUT:
-		o->timeout_s = number(state, "--timeout", arg, 1, 1000000);
+		o->timeout_s = options_number(state, "--timeout", arg, 1, 1000000, 0);
 		return 0;
 	case ARGP_KEY_SUCCESS:
 		if (!o->load)
@@ -224,10 +211,11 @@ static int bench(const struct options *o, struct bench_setup *s)
 	struct bench_pair *pairs;
 	int status = ESCA_EXIT_OK;
 
-	plan_choose(&choice, o->backend);
+	plan_choose(&choice, o->plan.backend);
 	if (choice.fallback)
 		msg_warn("measuring the direct backend instead of uring, because %s", choice.why);
-	s->backend = choice.backend;
+	s->plan = o->plan;
+	s->plan.backend = choice.backend;
 	pairs = calloc(o->pairs, sizeof(*pairs));
 	if (!pairs) {
 		msg_perror(ENOMEM, "cannot hold the results");
@@ -277,7 +265,6 @@ static int run(int argc, char **argv)
 		 "redis-benchmark",
 		 0},
 		{"json", KEY_JSON, "FILE", 0, "Write all that was measured to FILE", 0},
-		{"backend", 'b', "BACKEND", 0, "The backend to measure: auto, direct or uring", 0},
 		{"server-cpu", KEY_SERVER_CPU, "N", 0, "The CPU to pin the server to", 0},
 		{"load-cpu", KEY_LOAD_CPU, "N", 0, "The CPU to pin the load to", 0},
 		{"isolate-net", KEY_ISOLATE, NULL, 0,
@@ -287,9 +274,11 @@ static int run(int argc, char **argv)
 		 "Give the server S seconds to listen and the load S seconds to end (60)", 0},
 		{0},
 	};
+	static const struct argp_child children[] = {{&options_plan, 0, NULL, 0}, {0}};
 	static const struct argp argp = {
 		.options = options,
 		.parser = parse,
+		.children = children,
 		.args_doc = "--load CMD [--] COMMAND [ARG...]",
 		.doc = "Run a server vanilla and aggregated in turn under a load, and show what "
 		       "that saved.\v"
@@ -297,7 +286,11 @@ static int run(int argc, char **argv)
 		       "it could not be measured, 64 wrong command line, 126 the server cannot be "
 		       "executed, 127 there is no such program, 128+N interrupted by signal N.",
 	};
-	struct options o = {.pairs = 5, .timeout_s = 60, .server_cpu = -1, .load_cpu = -1};
+	struct options o = {.plan = PLAN_DEFAULT,
+			    .pairs = 5,
+			    .timeout_s = 60,
+			    .server_cpu = -1,
+			    .load_cpu = -1};
 	struct bench_setup s = {0};
 	struct target target;
 	cpu_set_t set;

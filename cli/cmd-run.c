@@ -22,7 +22,7 @@
 #include <cli/target.h>
 
 struct options {
-	enum plan_backend backend;
+	struct plan_options plan;
 	const char *stats;
 	bool verbose;
 	char **command;
@@ -33,9 +33,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	struct options *o = state->input;
 
 	switch (key) {
-	case 'b':
-		if (!plan_backend_parse(&o->backend, arg))
-			argp_error(state, "--backend is auto, direct or uring, not '%s'", arg);
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = &o->plan;
 		return 0;
 	case 's':
 		o->stats = arg;
@@ -180,7 +179,7 @@ static int prepare(const struct options *o, const char *stats_path)
 			  ESCA_LIBDIR);
 		return ret;
 	}
-	plan_choose(&choice, o->backend);
+	plan_choose(&choice, o->plan.backend);
 	if (choice.fallback)
 		msg_warn("running with the direct backend instead of uring, because %s",
 			 choice.why);
@@ -194,7 +193,7 @@ static int prepare(const struct options *o, const char *stats_path)
 	else if (ret)
 		msg_perror(ret, "cannot set LD_PRELOAD for '%s'", o->command[0]);
 	if (!ret) {
-		ret = plan_run(choice.backend, stats_path);
+		ret = plan_run(&o->plan, choice.backend, stats_path);
 		if (ret)
 			msg_perror(ret, "cannot hand libesca.so its plan");
 	}
@@ -204,10 +203,6 @@ static int prepare(const struct options *o, const char *stats_path)
 static int run(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
-		{"backend", 'b', "BACKEND", 0,
-		 "How queued calls reach the kernel: auto (the best that works here), direct or "
-		 "uring",
-		 0},
 		{"stats", 's', "FILE", 0,
 		 "Stay as the server's parent and write what was aggregated to FILE, as JSON, when "
 		 "it ends",
@@ -215,9 +210,11 @@ static int run(int argc, char **argv)
 		{"verbose", 'v', NULL, 0, "Say which backend is used, and why", 0},
 		{0},
 	};
+	static const struct argp_child children[] = {{&options_plan, 0, NULL, 0}, {0}};
 	static const struct argp argp = {
 		.options = options,
 		.parser = parse,
+		.children = children,
 		.args_doc = "[--] COMMAND [ARG...]",
 		.doc = "Run a server with its system calls aggregated by libesca.so.\v"
 		       "Without --stats esca becomes the server: same process, its signals, its "
@@ -226,7 +223,7 @@ static int run(int argc, char **argv)
 		       "not run it aggregated, 64 wrong command line, 126 the server cannot be "
 		       "executed, 127 there is no such program.",
 	};
-	struct options o = {0};
+	struct options o = {.plan = PLAN_DEFAULT};
 	struct stats stats = {.fd = -1};
 	struct target t;
 	int ret;

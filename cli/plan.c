@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <esca-runtime/plan.h>
-
 #include <cli/calibrate.h>
 #include <cli/plan.h>
 #include <cli/probe.h>
@@ -42,6 +40,26 @@ bool plan_backend_parse(enum plan_backend *b, const char *name)
 const char *plan_backend_name(enum plan_backend b)
 {
 	return names[b];
+}
+
+static const char *const fusion_names[] = {
+#define NAME(id, name, on) name,
+	ESCA_FUSIONS(NAME)
+#undef NAME
+};
+
+#define NAME(id, name, on) name ", "
+const char plan_fusion_names[] = ESCA_FUSIONS(NAME) "all";
+#undef NAME
+
+unsigned int plan_fusion(const char *name, size_t len)
+{
+	if (len == strlen("all") && !strncmp(name, "all", len))
+		return (1u << ESCA_FUSE_MAX) - 1;
+	for (unsigned int f = 0; f < ESCA_FUSE_MAX; f++)
+		if (strlen(fusion_names[f]) == len && !strncmp(name, fusion_names[f], len))
+			return 1u << f;
+	return 0;
 }
 
 void plan_choose(struct plan_choice *choice, enum plan_backend asked)
@@ -91,11 +109,13 @@ int plan_preload(const char *library)
 	return ret;
 }
 
-int plan_run(enum plan_backend backend, const char *stats)
+int plan_run(const struct plan_options *o, enum plan_backend backend, const char *stats)
 {
 	char value[256];
-	int n = snprintf(value, sizeof(value), "abi=%d mode=run backend=%s%s%s", ESCA_PLAN_ABI,
-			 plan_backend_name(backend), stats ? " stats=" : "", stats ? stats : "");
+	int n = snprintf(value, sizeof(value),
+			 "abi=%d mode=run backend=%s fuse=%x calls=%u bytes=%u age=%u%s%s",
+			 ESCA_PLAN_ABI, plan_backend_name(backend), o->fuse, o->calls, o->bytes,
+			 o->age_us, stats ? " stats=" : "", stats ? stats : "");
 
 	if (n < 0 || (size_t)n >= sizeof(value))
 		return -ENAMETOOLONG;

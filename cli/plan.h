@@ -5,12 +5,36 @@
 #define ESCA_CLI_PLAN_H
 
 #include <stdbool.h>
+#include <stddef.h>
+
+#include <esca-runtime/plan.h>
 
 enum plan_backend {
 	PLAN_AUTO,
 	PLAN_DIRECT,
 	PLAN_URING
 };
+
+/**
+ * struct plan_options - how the user wants a server aggregated. @fuse: bit 1 << enum esca_fusion.
+ * @calls, @bytes: what may wait in one thread; @age_us: for how long, when its next call is made.
+ */
+struct plan_options {
+	enum plan_backend backend;
+	unsigned int fuse, calls, bytes, age_us;
+};
+
+#define PLAN_DEFAULT                                                                               \
+	((struct plan_options){.backend = PLAN_AUTO,                                               \
+			       .fuse = ESCA_FUSE_DEFAULT,                                          \
+			       .calls = ESCA_QUEUE_CALLS,                                          \
+			       .bytes = ESCA_QUEUE_BYTES,                                          \
+			       .age_us = ESCA_QUEUE_AGE})
+
+/** plan_fusion() - the bits of the fusion named by the first @len bytes of @name; of "all", each; 0
+ * for anything else. plan_fusion_names: all of them, with commas. */
+unsigned int plan_fusion(const char *name, size_t len);
+extern const char plan_fusion_names[];
 
 /**
  * struct plan_choice - which backend, and why.
@@ -39,7 +63,10 @@ void plan_choose(struct plan_choice *choice, enum plan_backend asked);
  */
 int plan_preload(const char *library);
 
-/** plan_run() - set ESCA_PLAN_ENV for mode run. @stats: the counters' path, or NULL. */
-int plan_run(enum plan_backend backend, const char *stats);
+/**
+ * plan_run() - set ESCA_PLAN_ENV for mode run. @backend: the one that plan_choose() gave. @stats:
+ * the counters' path, or NULL.
+ */
+int plan_run(const struct plan_options *o, enum plan_backend backend, const char *stats);
 
 #endif

@@ -84,7 +84,7 @@ out:
 
 static void analyse(struct bench_prediction *p, const struct bench_setup *s, const char *path)
 {
-	enum savings_backend b = s->backend == PLAN_URING ? SAVINGS_URING : SAVINGS_DIRECT;
+	enum savings_backend b = s->plan.backend == PLAN_URING ? SAVINGS_URING : SAVINGS_DIRECT;
 	enum trace_error why;
 	struct advice *a;
 	struct cost cost;

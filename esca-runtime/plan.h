@@ -151,7 +151,8 @@ struct esca_stats_slot {
 #define ESCA_QUEUE_CALLS 256
 #define ESCA_QUEUE_BYTES (256 << 10)
 /* Microseconds that the oldest of them may have waited when the next call is made. */
-#define ESCA_QUEUE_AGE 500
+#define ESCA_QUEUE_AGE	   500
+#define ESCA_QUEUE_AGE_MAX 20000 /* that a user may set */
 /*
  * A turn in which an answered call waited so many microseconds is long: the thread computes, or was
  * preempted. A thread with a third one within LONG_SCORE turns of the first computes: nothing is

@@ -3,7 +3,8 @@
 # cmd-run.sh - esca run as a command: what it refuses and with which exit status, signals, exit statuses, the counters' file.
 # shellcheck disable=SC2016
 set -u
-: "${ESCA:?}"
+: "${ESCA:?}" "${top_srcdir:?}"
+top_srcdir=$(cd "$top_srcdir" && pwd)
 dir=$(mktemp -d "${TMPDIR:-/tmp}/esca-test-run.XXXXXX")
 trap 'rm -rf "$dir"' EXIT
 cd "$dir" || exit 1
@@ -35,6 +36,53 @@ expect()
 expect 64 'which server'
 expect 64 'frob' --backend frob -- /bin/true
 expect 64 'no-such' --no-such -- /bin/true
+for list in frob merge,frob 'merge,' ',' '' none,merge MERGE; do
+	expect 64 'header-body, merge, .*read-ahead' --fuse "$list" -- /bin/true
+	expect 64 'header-body, merge, .*read-ahead' --no-fuse "$list" -- /bin/true
+done
+expect 64 'fusions' --no-fuse none -- /bin/true
+for bound in '--max-calls 0' '--max-calls 257' '--max-calls x' '--max-calls 5K' '--max-bytes 16383' '--max-bytes 257K' '--max-bytes 1G' \
+	'--max-bytes -1' '--max-bytes 18014398509481985K' '--max-delay 0' '--max-delay 20001' '--max-delay 5us'; do
+	# shellcheck disable=SC2086
+	expect 64 'is a number from' $bound -- /bin/true
+done
+
+# plan WORD ARG...: of the plan of a server that is run with ARG... the word that begins with WORD
+plan()
+{
+	local word=$1
+	shift
+	"$ESCA" run --backend direct "$@" -- sh -c 'printf "%s\n" $ESCA_RUNTIME' | grep "^$word="
+}
+
+# fuses NAMES ARG...: these fusions are on, and no other
+fuses()
+{
+	local names=$1 name bit=1 mask=0
+	shift
+	for name in $all; do
+		[[ ,$names, = *,$name,* ]] && mask=$((mask | bit))
+		bit=$((bit * 2))
+	done
+	[ "$(plan fuse "$@")" = "$(printf 'fuse=%x' $mask)" ] || bad "run $*: $(plan fuse "$@"), not $names"
+}
+
+all=$("$ESCA" run --fuse '' x 2>&1 | sed -n 's/.*(\(.*\), all).*/\1/p' | tr -d ,)
+[ "$(echo "$all" | wc -w)" -ge 10 ] || bad "the fusions are '$all'"
+most=$(echo "$all" | sed 's/ *read-ahead//' | tr ' ' ,)
+fuses "$most"
+fuses "$most,read-ahead" --read-ahead
+fuses "$most,read-ahead" --fuse all
+fuses "" --fuse none
+fuses "" --no-fuse all
+fuses merge,log --fuse none --fuse merge,log
+fuses log --no-fuse all --fuse merge,log --no-fuse merge,cork
+[ "$(plan calls)/$(plan bytes)/$(plan age)" = calls=256/bytes=262144/age=500 ] || bad "the bounds are not the documented ones"
+[ "$(plan calls --max-calls 7)/$(plan bytes --max-bytes 20k)/$(plan age --max-delay 99)" = calls=7/bytes=20480/age=99 ] || bad "bounds do not come through"
+for name in $all; do
+	"$ESCA" run --help | tr -s ' \n' '  ' | grep -q "${name}[,:]" || bad "--help does not list $name"
+	grep -q "^.It Cm $name\$" "$top_srcdir/man/esca-run.1" || bad "the manual page does not describe $name"
+done
 
 # --- targets
 echo 'int main(void) { return 0; }' >s.c
