@@ -12,6 +12,7 @@
 enum metric_id {
 	CPU,
 	RPS,
+	P50,
 	P99,
 	CROSSINGS,
 	METRICS
@@ -78,9 +79,13 @@ static double value(enum metric_id id, const struct bench_pair *pair, bool aggre
 		return r->cpu_ns / (per_request ? 1e3 : 1e6) / per;
 	case RPS:
 		return r->rps;
+	case P50:
+		return r->p50_us;
 	case P99:
 		return r->p99_us;
 	case CROSSINGS:
+		if (r->kernel)
+			return (double)r->kernel / per;
 		if (per_request && p->crossings_per_request > 0)
 			return crossings(&pair->aggregated, aggregated, p->crossings_per_request);
 		return crossings(&pair->aggregated, aggregated, 0) /
@@ -102,10 +107,12 @@ static int metrics_fill(struct metric *m, const struct bench_pair *pairs, size_t
 		static const struct metric names[2][METRICS] = {
 			{{"CPU time of the load, ms", "cpu_ms", 1},
 			 {"requests per second", "requests_per_second", 0},
+			 {"p50 latency, us", "p50_us", 0},
 			 {"p99 latency, us", "p99_us", 0},
 			 {"crossings of the load", "crossings", 0}},
 			{{"CPU time per request, us", "cpu_per_request_us", 2},
 			 {"requests per second", "requests_per_second", 0},
+			 {"p50 latency, us", "p50_us", 0},
 			 {"p99 latency, us", "p99_us", 0},
 			 {"crossings per request", "crossings_per_request", 2}},
 		};
@@ -185,11 +192,13 @@ int bench_table(FILE *f, const struct bench_pair *pairs, size_t n, const struct 
 
 static json_t *run_json(const struct bench_run *r)
 {
-	json_t *j = json_pack("{s:f, s:f, s:I, s:f, s:f, s:I, s:s}", "cpu_ns", r->cpu_ns, "seconds",
-			      r->seconds, "requests", (json_int_t)r->requests,
-			      "requests_per_second", r->rps, "p99_us", r->p99_us, "failed",
-			      (json_int_t)r->failed, "tool", r->tool);
+	json_t *j = json_pack("{s:f, s:f, s:I, s:f, s:f, s:f, s:I, s:s}", "cpu_ns", r->cpu_ns,
+			      "seconds", r->seconds, "requests", (json_int_t)r->requests,
+			      "requests_per_second", r->rps, "p50_us", r->p50_us, "p99_us",
+			      r->p99_us, "failed", (json_int_t)r->failed, "tool", r->tool);
 
+	if (j && r->kernel)
+		json_object_set_new(j, "system_calls", json_integer((json_int_t)r->kernel));
 	if (j && r->counted)
 		json_object_set_new(j, "counters",
 				    json_pack("{s:I, s:I, s:I, s:I, s:I, s:s}", "turns",

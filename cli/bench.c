@@ -418,7 +418,9 @@ static enum bench_end measure(struct bench_run *r, const struct bench_setup *s, 
 		memcpy(r->tool, load.tool, sizeof(r->tool));
 		r->requests = load.requests;
 		r->rps = load.rps;
+		r->p50_us = load.p50_us;
 		r->p99_us = load.p99_us;
+		r->kernel = load.calls;
 		r->failed = load.failed;
 	}
 	if (s->requests) {

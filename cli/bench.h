@@ -33,7 +33,9 @@ struct bench_run {
 	double seconds;	   /* the load took */
 	uint64_t requests; /* 0: not known */
 	double rps;	   /* 0: not known */
-	double p99_us;	   /* 0: the tool gives none */
+	double p50_us;	   /* 0: the tool gives none */
+	double p99_us;	   /* likewise */
+	uint64_t kernel;   /* system calls of the server, by the tool's own count; 0: it has none */
 	uint64_t failed;   /* by the load tool's own count */
 	char tool[24];	   /* "" if its output was not understood */
 	int load_status;   /* exit status of the load, 128+n for a signal */

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <jansson.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -511,6 +512,31 @@ static bool parse_redis(struct parse *p, const char *line)
 	return true;
 }
 
+/* The one line of tests/bench/load. */
+static bool parse_own(struct parse *p, const char *line)
+{
+	json_t *j =
+		strncmp(line, "{\"tool\": \"esca-load\"", 20) ? NULL : json_loads(line, 0, NULL);
+	json_int_t n, failed, calls = 0;
+	double rps, p50, p99;
+
+	if (!j)
+		return false;
+	if (!json_unpack(j, "{s:I, s:F, s:F, s:F, s:I, s?I}", "requests", &n, "rps", &rps, "p50_us",
+			 &p50, "p99_us", &p99, "failed", &failed, "crossings", &calls) &&
+	    n >= 0 && failed >= 0 && calls >= 0) {
+		is_tool(p, "esca-load");
+		p->requests = (uint64_t)n;
+		p->r->failed += (uint64_t)failed;
+		p->r->calls += (uint64_t)calls;
+		p->r->p50_us = p50;
+		worst_p99(p, p99);
+		test_done(p, rps);
+	}
+	json_decref(j);
+	return true;
+}
+
 bool load_parse(struct load_result *r, const char *text, size_t size)
 {
 	struct parse p = {.r = r};
@@ -529,7 +555,7 @@ bool load_parse(struct load_result *r, const char *text, size_t size)
 			len = sizeof(line) - 1;
 		memcpy(line, text, len);
 		line[len] = '\0';
-		if (!parse_wrk(&p, line) && !parse_ab(&p, line))
+		if (!parse_own(&p, line) && !parse_wrk(&p, line) && !parse_ab(&p, line))
 			parse_redis(&p, line);
 		text = eol + 1;
 	}

@@ -30,16 +30,18 @@ pid_t load_spawn(const char *cmd, int cpu, int out_fd);
 
 /** What a load tool said of itself. */
 struct load_result {
-	char tool[24];	   /* "wrk", "ab", "redis-benchmark", "" if not understood */
+	char tool[24];	   /* "wrk", "ab", "redis-benchmark", "esca-load"; "": not understood */
 	uint64_t requests; /* completed; 0 if not known */
 	double rps;	   /* requests per second; 0 if not known */
-	double p99_us;	   /* 0 if the tool gave none */
+	double p50_us;	   /* 0 if the tool gave none */
+	double p99_us;	   /* likewise */
+	uint64_t calls;	   /* system calls of the server, if the tool counted them */
 	uint64_t failed;   /* failed or non-2xx requests and socket errors */
 };
 
 /**
- * load_parse() - understand the output @text of wrk, ab or
- * redis-benchmark. Return: false if it is none of them.
+ * load_parse() - understand the output @text of wrk, ab,
+ * redis-benchmark or tests/bench/load. Return: false if it is none of them.
  */
 bool load_parse(struct load_result *r, const char *text, size_t size);
 

@@ -55,6 +55,27 @@ static void parse_wrk(void **state)
 	check("wrk-plain.txt", true, "wrk", 83614, 76008.37, 0, 0);
 }
 
+static void parse_own(void **state)
+{
+	check("own.txt", true, "esca-load", 64727, 32348.0, 9699.3, 0);
+	check("own-failed.txt", true, "esca-load", 53253, 25324.0, 13631.5, 3);
+}
+
+static void parse_own_more(void **state)
+{
+	static const char text[] = "{\"tool\": \"esca-load\", \"requests\": 100, \"rps\": 50.0, "
+				   "\"p50_us\": 7.5, \"p99_us\": 9.5, \"failed\": 0, "
+				   "\"crossings\": 303}\n";
+	static const char cut[] = "{\"tool\": \"esca-load\", \"requests\": 100}\n";
+	struct load_result r;
+
+	assert_true(load_parse(&r, text, sizeof(text) - 1));
+	assert_int_equal(r.calls, 303);
+	assert_float_equal(r.p50_us, 7.5, 0.01);
+	assert_false(load_parse(&r, cut, sizeof(cut) - 1));
+	assert_false(load_parse(&r, cut, sizeof(cut) - 3));
+}
+
 static void parse_wrk_failures(void **state)
 {
 	check("wrk-404.txt", true, "wrk", 98649, 89677.97, 216, 98649);
@@ -352,6 +373,7 @@ static void spawn_status(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(parse_own),	     cmocka_unit_test(parse_own_more),
 		cmocka_unit_test(parse_wrk),	     cmocka_unit_test(parse_wrk_failures),
 		cmocka_unit_test(parse_ab),	     cmocka_unit_test(parse_redis_full),
 		cmocka_unit_test(parse_redis_short), cmocka_unit_test(parse_two_runs),
