@@ -16,6 +16,13 @@ struct backend {
 	/** probe() - can it work in this process? Return: 0 or negative errno. */
 	int (*probe)(void);
 	void (*send)(struct queue *q, struct send *v, unsigned int n);
+	/**
+	 * send_ready() - send(), and in the same crossing after all of them what epoll_wait(2) with
+	 * a timeout of 0 does. Return: the number of events in @evs, which are then taken from the
+	 * instance; 0: none, or the backend cannot tell, or epoll_wait(2) would fail. Nothing stays
+	 * pending. NULL: the backend has no such operation.
+	 */
+	int (*send_ready)(struct queue *q, struct send *v, unsigned int n, struct harvest *h);
 	/** detach() - the thread that uses @q ends. */
 	void (*detach)(struct queue *q);
 	/** child() - @q was inherited by a fork child: forget, touch nothing of the parent's. */

@@ -251,16 +251,17 @@ static void queue_long(struct queue *q)
 	}
 }
 
-void queue_flush_locked(struct queue *q, struct op *more)
+static int flush_with(struct queue *q, struct op *more, struct harvest *h)
 {
 	unsigned int n, i = 0, made;
+	int ready = 0;
 	struct fd_entry *keep = more ? more->e : NULL;
 	int keep_fd = more ? more->fd : -1;
 	struct op *op;
 	uint64_t now;
 
 	if (!q->n)
-		return;
+		return 0;
 	if (unlikely(tsc() - q->t0 > queue_long_ticks))
 		queue_long(q);
 	/*
@@ -269,7 +270,9 @@ void queue_flush_locked(struct queue *q, struct op *more)
 	 */
 	made = flush_logs(q);
 	n = collect(q, more);
-	if (n)
+	if (n && h)
+		ready = backend->send_ready(q, q->sends, n, h);
+	else if (n)
 		backend->send(q, q->sends, n);
 	made += n;
 	now = tsc();
@@ -294,6 +297,22 @@ void queue_flush_locked(struct queue *q, struct op *more)
 		op_new(q, keep, keep_fd);
 		q->n = 1;
 	}
+	return ready;
+}
+
+void queue_flush_locked(struct queue *q, struct op *more)
+{
+	flush_with(q, more, NULL);
+}
+
+int queue_flush_ready(struct queue *q, struct harvest *h)
+{
+	int ready;
+
+	queue_lock(q);
+	ready = flush_with(q, NULL, backend->send_ready ? h : NULL);
+	queue_unlock(q);
+	return ready;
 }
 
 /* --- filling it --- */

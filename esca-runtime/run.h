@@ -254,6 +254,12 @@ struct send {
 	long result;
 };
 
+/** struct harvest - the wait that follows a flush: @max events of epoll instance @ep into @evs. */
+struct harvest {
+	int ep, max;
+	struct epoll_event *evs;
+};
+
 struct queue {
 	/* held while anything below changes; by others than the owner only to flush */
 	uint32_t lock;
@@ -294,6 +300,11 @@ void queue_flush(struct queue *q);
  * big write on it follows at once, so its packet stays open.
  */
 void queue_flush_locked(struct queue *q, struct op *more);
+/**
+ * queue_flush_ready() - queue_flush(), and in the same crossing the events that are ready then, if
+ * the backend can. Return: their number; 0: the wait is still to be made.
+ */
+int queue_flush_ready(struct queue *q, struct harvest *h);
 /** queue_flush_all() - of every thread. */
 void queue_flush_all(void);
 /** queue_child() - we are a fork child: what waits is the parent's. */

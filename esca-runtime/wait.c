@@ -89,6 +89,27 @@ static void claim(struct fd_entry *ep)
 		__atomic_store_n(&ep->shared, true, __ATOMIC_RELAXED);
 }
 
+/*
+ * Flush, and take what is ready then without another crossing. Arguments that the kernel has to
+ * look at, or a mask to wait with, are for the real call. Return: as epoll_wait(2); 0: make it.
+ */
+static long flush_ready(long nr, long a0, long a1, long a2, long a3, long a4)
+{
+	struct harvest h = {(int)a0, (int)a2, (struct epoll_event *)a1};
+	struct queue *q = self.q;
+	const struct fd_entry *ep = fd_get(a0);
+
+	if (!fusing(ESCA_FUSE_WAIT) || !ep || ep->owner != q || ep->shared || (int)a2 <= 0 ||
+	    (nr != SYS_epoll_wait && a4) || (nr == SYS_epoll_pwait2 ? a3 != 0 : (int)a3 == 0) ||
+	    __atomic_load_n(&spill_total, __ATOMIC_RELAXED)) {
+		queue_flush(q);
+		return 0;
+	}
+	if (cancellable(nr))
+		cancel_end(cancel_begin());
+	return queue_flush_ready(q, &h);
+}
+
 long wait_epoll(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 {
 	struct fd_entry *ep;
@@ -98,15 +119,17 @@ long wait_epoll(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 	if (unlikely(self.bypass) && bypassed())
 		return sleeping_syscall(nr, a0, a1, a2, a3, a4, a5);
 	life_look();
-	flush();
+	n = self.q && self.q->n ? flush_ready(nr, a0, a1, a2, a3, a4) : 0;
 	if (self.q)
 		self.q->in_turn = false;
-	if (unlikely(__atomic_load_n(&spill_total, __ATOMIC_RELAXED))) {
+	if (!n && unlikely(__atomic_load_n(&spill_total, __ATOMIC_RELAXED))) {
 		n = wait_spilled(nr, a0, a1, a2, a3, a4, a5);
 	} else {
-		count(C_CROSSINGS, 1);
-		n = sleeping_syscall(nr, a0, a1, a2, a3, a4, a5);
-		/* Another thread's flush may have spilled meanwhile. */
+		if (!n) {
+			count(C_CROSSINGS, 1);
+			n = sleeping_syscall(nr, a0, a1, a2, a3, a4, a5);
+		}
+		/* This flush, or that of another thread meanwhile, may have spilled. */
 		if (n > 0 && unlikely(__atomic_load_n(&spill_total, __ATOMIC_RELAXED))) {
 			n = spill_events((struct epoll_event *)a1, (int)n);
 			if (!n)

@@ -208,10 +208,10 @@ void hang_up_hard(int fd)
 
 static const struct equiv_case *find(const char *name)
 {
-	const struct equiv_case *lists[] = {equiv_io, equiv_life};
+	const struct equiv_case *lists[] = {equiv_io, equiv_life, equiv_wait};
 	size_t i;
 
-	for (i = 0; i < 2; i++) {
+	for (i = 0; i < sizeof(lists) / sizeof(*lists); i++) {
 		const struct equiv_case *c;
 
 		for (c = lists[i]; c->name; c++) {
@@ -271,6 +271,8 @@ int main(int argc, char **argv)
 
 		return n != 11;
 	}
+	if (argc == 2 && !strcmp(argv[1], "can-wait"))
+		return !can_wait();
 	if (argc != 2) {
 		find(NULL);
 		return 0;

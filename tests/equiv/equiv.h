@@ -23,7 +23,10 @@ struct equiv_case {
 	void (*peer)(void);
 };
 
-extern const struct equiv_case equiv_io[], equiv_life[];
+extern const struct equiv_case equiv_io[], equiv_life[], equiv_wait[];
+
+/** can_wait() - has the kernel IORING_OP_EPOLL_WAIT? */
+bool can_wait(void);
 
 /** The listening socket of the server, non-blocking, made before either runs. */
 extern int listener;

@@ -25,11 +25,16 @@ for case in ${ESCA_TEST:-$("$prog")}; do
 		bad=1
 		continue
 	fi
-	for variant in $backends hasty; do
+	variants="$backends hasty"
+	case $backends,$case in *uring,spill-* | *uring,wait-*) variants="$variants hasty-uring" ;; esac
+	for variant in $variants; do
 		backend=$variant
 		unset ESCA_TEST_CREDIT
 		# More is answered than the kernel has room for, so that it takes only a part: what then?
-		[ "$variant" != hasty ] || { backend=direct && export ESCA_TEST_CREDIT=131072; }
+		case $variant in
+		hasty) backend=direct && export ESCA_TEST_CREDIT=131072 ;;
+		hasty-uring) backend=uring && export ESCA_TEST_CREDIT=131072 ;;
+		esac
 		timeout 100 "$ESCA" run --backend "$backend" --stats "$dir/stats" -- "$prog" "$case" >"$dir/run" 2>&1
 		if ! diff "$dir/plain" "$dir/run" >"$dir/diff"; then
 			echo "$case, $variant: not what the plain run shows (<):"
@@ -41,6 +46,10 @@ for case in ${ESCA_TEST:-$("$prog")}; do
 		case $idle in *" $case "*) continue ;; esac
 		if [ "${deferred:-0}" -eq 0 ]; then
 			echo "$case, $variant: nothing was deferred"
+			bad=1
+		fi
+		if [ "$case,$variant" = wait-ready,uring ] && "$prog" can-wait && [ "$(jq .total.fused_by.wait "$dir/stats")" -eq 0 ]; then
+			echo "$case, $variant: no flush and wait were one crossing"
 			bad=1
 		fi
 		spills=$((spills + $(jq .total.spills "$dir/stats")))
