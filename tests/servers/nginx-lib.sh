@@ -2,87 +2,12 @@
 # nginx-lib.sh - an nginx of Debian on a port and in a folder of its own, plain or under esca. Sourced by the tests of this folder.
 # shellcheck shell=bash
 
-: "${top_srcdir:?}" "${top_builddir:?}" "${ESCA:?}"
-client=$top_builddir/tests/servers/client
-nginx=$(command -v nginx || echo /usr/sbin/nginx)
-[ -x "$nginx" ] || {
-	echo "nginx is not installed; install the package nginx"
-	exit 77
-}
-
-dir=$(mktemp -d "${TMPDIR:-/tmp}/esca-nginx.XXXXXX")
-chmod 755 "$dir" # its workers are not root
-failures=0
-server=          # what start() started
-loose='abort-'   # the scenarios of which the log's status and size may vary
-trap 'finish' EXIT
-trap 'exit 1' INT TERM HUP
-
-finish()
-{
-	local rc=$?
-
-	trap - EXIT
-	[ -z "$server" ] || stop TERM >/dev/null 2>&1
-	if [ "$rc" -eq 0 ] || [ "$rc" -eq 77 ]; then
-		rm -rf "$dir"
-	else
-		echo "what is left of it: $dir"
-	fi
-	exit "$rc"
-}
-
-fail()
-{
-	failures=$((failures + 1))
-	echo "FAIL: $*"
-}
-
-done_testing() # ends the test
-{
-	[ "$failures" -eq 0 ] || {
-		echo "$failures failures"
-		exit 1
-	}
-	exit 0
-}
-
-wait_for() # SECONDS COMMAND... - until it succeeds
-{
-	local end=$((SECONDS + $1))
-
-	shift
-	until "$@"; do
-		[ "$SECONDS" -le "$end" ] || return 1
-		sleep 0.02
-	done
-}
-
-# The files it serves: each byte of one depends on its name and its place.
-make_files()
-{
-	local name size
-
-	mkdir -p "$dir/www/dir"
-	while read -r name size; do
-		awk -v name="$name" -v n="$((size / 16 + 1))" \
-			'BEGIN { for (i = 0; i < n; i++) printf "%-5.5s%010d\n", name, i }' |
-			head -c "$size" >"$dir/www/$name"
-	done <<-END
-		0 0
-		1 1
-		1k 1024
-		16k-1 16383
-		16k 16384
-		16k+1 16385
-		20k 20480
-		64k 65536
-		1m 1048576
-		5m 5242880
-	END
-	echo '<p>index</p>' >"$dir/www/dir/index.html"
-	touch -d '2020-02-02 02:02:02 UTC' "$dir"/www/* "$dir/www/dir/index.html"
-}
+# shellcheck disable=SC2034
+needs=nginx:nginx
+# shellcheck source=tests/servers/servers-lib.sh
+. "$top_srcdir/tests/servers/servers-lib.sh"
+nginx=$(command -v nginx)
+loose='abort-' # the scenarios of which the log's status and size may vary
 
 # configure RUN [DIRECTIVE...] - write the configuration of the server that start() starts next into $dir/RUN.
 # Words before the others: workers=N daemon=on|off sndbuf=SIZE (of the server's sockets). The rest goes into the http section; "upstream" there adds a server behind /p/.
@@ -93,7 +18,7 @@ configure()
 	run=$dir/$1
 	shift
 	mkdir -p "$run"
-	port=$("$client" port "${ESCA_TEST_PORT_LOW:-21400}" "${ESCA_TEST_PORT_HIGH:-21499}") || exit 1
+	port=$(free_port) || exit 1
 	for word; do
 		case $word in
 		workers=*) workers=${word#*=} ;;
@@ -138,19 +63,15 @@ configure()
 	END
 }
 
-# start HOW - HOW: vanilla, a backend of esca run, or BACKEND-exec for one without --stats, where esca becomes the server; wait until it serves. Sets server (its pid) and master.
+# start HOW - as in servers-lib.sh; wait until it serves. Sets server (what the shell started) and master (nginx).
 start()
 {
-	local cmd=("$nginx" -e "$run/error.log" -c "$run/nginx.conf")
+	local cmd
 
-	case $1 in
-	vanilla) ;;
-	preload) cmd=(env LD_PRELOAD="$top_builddir/esca-runtime/.libs/libesca.so" "${cmd[@]}") ;;
-	*-exec) cmd=("$ESCA" run --backend "${1%-exec}" -- "${cmd[@]}") ;;
-	*) cmd=("$ESCA" run --backend "$1" --stats "$run/stats.json" -- "${cmd[@]}") ;;
-	esac
+	under "$1" "$nginx" -e "$run/error.log" -c "$run/nginx.conf"
 	"${cmd[@]}" >"$run/out" 2>"$run/err" &
 	server=$!
+	master=$server
 	wait_for 10 serves || {
 		fail "$1: the server does not listen on $port within 10 s: $(cat "$run/err" "$run/error.log")"
 		exit 1
@@ -161,64 +82,6 @@ start()
 serves()
 {
 	[ -s "$run/pid" ] && (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null
-}
-
-alive() # PID...
-{
-	local p state
-
-	for p; do
-		read -r _ _ state _ 2>/dev/null <"/proc/$p/stat" || continue
-		[ "$state" = Z ] || return 0
-	done
-	return 1
-}
-
-gone() { ! alive "$@"; }
-
-# stop SIGNAL - send it to nginx's master, wait until all is over; sets status to what the shell got from the server or from esca.
-stop()
-{
-	local pids
-	pids="$master $(pgrep -P "$master" | tr '\n' ' ')"
-	kill -s "$1" "$master"
-	# shellcheck disable=SC2086
-	wait_for 20 gone $pids || {
-		fail "nginx is not gone 20 s after SIG$1"
-		# shellcheck disable=SC2086
-		kill -KILL $pids "$server" 2>/dev/null
-	}
-	wait_for 10 gone "$server" || {
-		fail "esca is not gone 10 s after its server"
-		kill -KILL "$server"
-	}
-	wait "$server"
-	# shellcheck disable=SC2034
-	status=$?
-	server=
-}
-
-# compare A B - the transcripts in the folders of two runs and their access logs, lines of aborted requests without size and status.
-compare()
-{
-	local f name bad=0
-
-	for f in "$dir/$1"/*/; do
-		f=${f%/}
-		[ -e "$f/answered" ] || continue
-		name=${f##*/}
-		diff -rq "$f" "$dir/$2/$name" >"$dir/diff" || {
-			bad=1
-			sed 's/^/	/' "$dir/diff" | head -n 5
-			while read -r _ a _ b _; do
-				cmp "$a" "$b" | head -n 1
-			done < <(grep '^Files' "$dir/diff" | head -n 3)
-		}
-	done
-	[ "$bad" -eq 0 ] || {
-		fail "$2: the answers differ from those of $1"
-		return 1
-	}
 }
 
 log_sorted() # FILE - what is behind an aborted answer is read or not, as it happens
@@ -254,21 +117,6 @@ check_log()
 		fail "$2: the access log is wrong: $(head -n 5 "$dir/diff")"
 	}
 	return $bad
-}
-
-# play RUN NAME COPIES FILE [SCENARIO...] - let the clients of a scenario file at the server; transcripts go to $dir/RUN/NAME.
-play()
-{
-	mkdir -p "$dir/$1/$2"
-	"$client" play "$port" "$dir/$1/$2" "$3" "$top_srcdir/tests/servers/$4" "${@:5}" || fail "$1: clients of $2 hang"
-}
-
-# Is the backend there? Prints why not.
-backend_missing()
-{
-	[ "$1" = uring ] || return 1
-	"$ESCA" run --backend uring -- true >/dev/null 2>"$dir/uring" && return 1
-	cat "$dir/uring"
 }
 
 make_files
