@@ -33,6 +33,7 @@ static void fd_clear(struct fd_entry *e)
 {
 	if (unlikely(e->op || e->log_pending || e->spill))
 		queue_drop(e);
+	turn_unindex(e);
 	memset(e, 0, sizeof(*e));
 	e->cork = e->cork_want = e->nodelay = e->nodelay_want = OPT_UNKNOWN;
 }
@@ -65,8 +66,9 @@ static int sockopt(int fd, int level, int name)
 static void probe_socket(struct fd_entry *e, int fd)
 {
 	int domain = sockopt(fd, SOL_SOCKET, SO_DOMAIN);
+	struct linger linger = {0};
 	struct sockaddr_storage peer;
-	socklen_t len = sizeof(peer);
+	socklen_t len = sizeof(peer), llen = sizeof(linger);
 
 	e->cls = FD_OTHER;
 	if (sockopt(fd, SOL_SOCKET, SO_TYPE) != SOCK_STREAM)
@@ -80,6 +82,10 @@ static void probe_socket(struct fd_entry *e, int fd)
 		e->cork = e->cork_want = sockopt(fd, IPPROTO_TCP, TCP_CORK) != 0;
 		e->nodelay = e->nodelay_want = sockopt(fd, IPPROTO_TCP, TCP_NODELAY) != 0;
 	}
+	if (raw_is_error(kernel(SYS_getsockopt, fd, SOL_SOCKET, SO_LINGER, (long)&linger,
+				(long)&llen)) ||
+	    linger.l_onoff)
+		e->flags |= FD_LINGER;
 	if (sockopt(fd, SOL_SOCKET, SO_ACCEPTCONN) == 1) {
 		e->cls = FD_LISTEN;
 		return;
@@ -98,7 +104,7 @@ void fd_probe(struct fd_entry *e, int fd)
 		return;
 	note_high(e);
 	if (e->cls == FD_SOCKET) {
-		uint8_t flags = e->flags;
+		uint16_t flags = e->flags;
 
 		probe_socket(e, fd);
 		e->flags |= flags;
@@ -143,7 +149,7 @@ void fd_accepted(struct fd_entry *l, long fd, bool nonblock)
 		return;
 	/* A socket inherits the options of its listener. */
 	e->cls = FD_STREAM;
-	e->flags = (l->flags & FD_UNIX) | (nonblock ? FD_NONBLOCK : 0);
+	e->flags = (l->flags & (FD_UNIX | FD_LINGER)) | (nonblock ? FD_NONBLOCK : 0);
 	e->cork = e->cork_want = l->cork;
 	e->nodelay = e->nodelay_want = l->nodelay;
 	/* All that one listener accepts begin with the same empty buffer. */
@@ -201,10 +207,10 @@ void fd_foreign(struct fd_entry *e)
 
 	if (!q || q == self.q || e->cls == FD_EPOLL)
 		return;
-	if (e->shared && !e->op && !e->log_pending)
+	if (e->shared && !e->op && !e->log_pending && e->ctl == CTL_NONE)
 		return;
 	queue_lock(q);
-	if (e->op || e->log_pending)
+	if (e->op || e->log_pending || e->ctl != CTL_NONE)
 		queue_flush_locked(q, NULL);
 	__atomic_store_n(&e->shared, true, __ATOMIC_RELAXED);
 	queue_unlock(q);
@@ -218,6 +224,8 @@ void fd_child(void)
 		struct fd_entry *e = &fd_table[fd];
 
 		e->op = NULL;
+		e->ctl = CTL_NONE;
+		e->poll_q = NULL;
 		e->spill = NULL;
 		e->log_pending = 0;
 		e->owner = NULL;
@@ -227,7 +235,7 @@ void fd_child(void)
 			continue;
 		}
 		e->err = 0;
-		e->flags &= (uint8_t)~FD_TAGGED;
+		e->flags &= (uint16_t)~FD_TAGGED;
 		if (e->cls == FD_STREAM || e->cls == FD_EPOLL || e->cls == FD_SOCKET)
 			e->flags |= FD_NODEFER;
 	}

@@ -11,9 +11,9 @@
 
 #include <esca-runtime/run.h>
 
-bool fuse_opts_dirty(const struct fd_entry *e)
+unsigned int fuse_opts_dirty(const struct fd_entry *e)
 {
-	return e->cork_want != e->cork || e->nodelay_want != e->nodelay;
+	return (e->cork_want != e->cork) + (e->nodelay_want != e->nodelay);
 }
 
 static void set(int fd, int name, int value)
@@ -25,14 +25,19 @@ static void set(int fd, int name, int value)
  * After the data: a pair that came and went in one flush has left no trace, what remains is made
  * true. The two of them act on the same pending bytes, so which one comes first is not visible.
  */
-void fuse_apply_opts(struct fd_entry *e, int fd)
+unsigned int fuse_apply_opts(struct fd_entry *e, int fd)
 {
+	unsigned int n = fuse_opts_dirty(e);
+
+	if (likely(!n))
+		return 0;
 	if (e->nodelay_want != e->nodelay)
 		set(fd, TCP_NODELAY, e->nodelay_want);
 	if (e->cork_want != e->cork)
 		set(fd, TCP_CORK, e->cork_want);
 	e->nodelay = e->nodelay_want;
 	e->cork = e->cork_want;
+	return n;
 }
 
 void fuse_push(struct fd_entry *e, int fd)

@@ -70,27 +70,37 @@ static inline void flush_of(struct fd_entry *e)
 		flush();
 }
 
+#define STREAM_READY (-1)
+
 /**
- * stream_ready() - may calls on this stream wait? Its
- * thread must be in a turn of the loop that hears of it.
+ * stream_waits() - may calls on this stream wait? Its thread must be in a turn of the loop that
+ * hears of it. Return: STREAM_READY, or the reason why not (enum esca_reason).
  */
-static inline bool stream_ready(struct fd_entry *e, long fd)
+static inline int stream_waits(struct fd_entry *e, long fd)
 {
 	const struct fd_entry *ep;
 
 	life_look();
 	if (!self.q || !self.q->in_turn || life_over)
-		return false;
+		return self.q && self.q->small ? ESCA_PASS_FEW : ESCA_PASS_NO_TURN;
 	if (unlikely(e->cls == FD_UNKNOWN || e->cls == FD_SOCKET))
 		fd_probe(e, (int)fd);
-	if (e->cls != FD_STREAM || !(e->flags & FD_NONBLOCK) || (e->flags & FD_NODEFER) ||
-	    e->shared || !e->reg_ep)
-		return false;
+	if (e->cls != FD_STREAM)
+		return ESCA_PASS_KIND;
+	if (!(e->flags & FD_NONBLOCK))
+		return ESCA_PASS_BLOCKING;
+	if ((e->flags & FD_NODEFER) || e->shared)
+		return ESCA_PASS_SHARED;
+	if (!e->reg_ep)
+		return e->poll_q == self.q ? STREAM_READY : ESCA_PASS_UNWATCHED;
 	if (e->reg_events & (EPOLLONESHOT | EPOLLEXCLUSIVE))
-		return false;
+		return ESCA_PASS_EXOTIC;
 	ep = fd_get(e->reg_ep - 1);
-	return ep->gen == e->reg_gen && ep->owner == self.q &&
-	       !(ep->flags & (FD_NODEFER | FD_TAGCLASH)) && !ep->shared;
+	if (ep->gen != e->reg_gen)
+		return ESCA_PASS_UNWATCHED;
+	if (ep->owner != self.q || (ep->flags & (FD_NODEFER | FD_TAGCLASH)) || ep->shared)
+		return ESCA_PASS_SHARED;
+	return STREAM_READY;
 }
 
 /** quiet() - does reading from @e neither sleep nor show what waits? */

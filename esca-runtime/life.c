@@ -76,6 +76,7 @@ void life_child(void)
 	if (alive)
 		*alive = 1;
 	spill_child();
+	turn_child();
 	fd_child();
 	queue_child();
 }

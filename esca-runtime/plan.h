@@ -32,7 +32,7 @@
 
 /**
  * The fusions, each with its switch and its counter: X(identifier, name, on by default). The
- * counter counts calls of the server that needed no operation of their own.
+ * counter counts calls of the server that needed no operation, or for CLOSE no flush, of their own.
  */
 #define ESCA_FUSIONS(X)                                                                            \
 	X(HEADER, "header-body", 1) /* header and body of a reply in one packet */                 \

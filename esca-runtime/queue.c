@@ -57,13 +57,15 @@ void queue_unlock(struct queue *q)
 static void reset(struct queue *q)
 {
 	q->n = 0;
-	q->nops = q->nsegs = q->nruns = q->nunix = 0;
+	q->nops = q->nsegs = q->nruns = q->nunix = q->nctls = 0;
+	q->ncloses = q->nopts = q->nlines = 0;
 	q->used = q->log_used = 0;
 	q->list.prev = q->list.next = &q->list;
 }
 
 struct queue *queue_get(void)
 {
+	static uint32_t made;
 	struct queue *q;
 	long map;
 
@@ -83,12 +85,14 @@ struct queue *queue_get(void)
 		q = (struct queue *)map;
 		q->in_use = true;
 		reset(q);
+		q->turn = (uint64_t)__atomic_add_fetch(&made, 1, __ATOMIC_RELAXED) << 40;
 		spin(&all_lock);
 		q->all_next = all;
 		__atomic_store_n(&all, q, __ATOMIC_RELEASE);
 		__atomic_store_n(&all_lock, 0, __ATOMIC_RELEASE);
 	}
-	q->in_turn = false;
+	q->in_turn = q->small = false;
+	q->gain = QUEUE_GAIN; /* until it is known */
 	self.q = q;
 	life_thread();
 	return q;
@@ -138,13 +142,20 @@ void queue_flush(struct queue *q)
 	queue_unlock(q);
 }
 
+/* Calls that needed no operation of their own: small turns are worth deferring in. */
+static void merged(struct queue *q, enum esca_fusion how, unsigned int calls)
+{
+	fused(how, calls);
+	q->gain = QUEUE_GAIN;
+}
+
 /* --- the flush --- */
 
 /*
  * A regular file takes all or has a reason not to; what is
  * left of a line that was cut short is offered once more.
  */
-static unsigned int flush_logs(struct queue *q)
+static void flush_logs(struct queue *q)
 {
 	unsigned int i, made = 0;
 
@@ -170,9 +181,10 @@ static unsigned int flush_logs(struct queue *q)
 		if (raw_is_error(ret))
 			late_error(run->e, run->fd, (int)-ret);
 	}
-	q->nruns = 0;
+	if (q->nlines > made)
+		merged(q, ESCA_FUSE_LOG, q->nlines - made);
+	q->nruns = q->nlines = 0;
 	q->log_used = 0;
-	return made;
 }
 
 static unsigned int collect(struct queue *q, struct op *more)
@@ -231,6 +243,7 @@ static struct op *op_new(struct queue *q, struct fd_entry *e, int fd)
 	op->nseg = 0;
 	op->first = op->last = SEG_NONE;
 	op->more = false;
+	op->end = 0;
 	op->next = &q->list;
 	op->prev = q->list.prev;
 	op->prev->next = op;
@@ -251,51 +264,73 @@ static void queue_long(struct queue *q)
 	}
 }
 
+/* What follows the bytes of a stream that the server has ended. */
+static void end(struct op *op)
+{
+	struct fd_entry *e = op->e;
+	int fd = op->fd;
+
+	if (op->end & END_SHUT) {
+		if (e->spill)
+			spill_shutdown(e, fd, SHUT_WR);
+		else
+			kernel(SYS_shutdown, fd, SHUT_WR, 0, 0, 0);
+	}
+	if (!(op->end & END_CLOSE) || (e->spill && spill_orphan(e, fd)))
+		return;
+	/* Before the call: after it the number may be another thread's. */
+	fd_gone(e);
+	kernel(SYS_close, fd, 0, 0, 0, 0);
+}
+
 static int flush_with(struct queue *q, struct op *more, struct harvest *h)
 {
-	unsigned int n, i = 0, made;
+	unsigned int n, i = 0, sets = 0, left;
 	int ready = 0;
 	struct fd_entry *keep = more ? more->e : NULL;
 	int keep_fd = more ? more->fd : -1;
-	struct op *op;
+	struct op *op, *next;
 	uint64_t now;
 
 	if (!q->n)
 		return 0;
 	if (unlikely(tsc() - q->t0 > queue_long_ticks))
 		queue_long(q);
+	registration_flush(q);
 	/*
 	 * Lines first: none of the responses of this flush
 	 * may be seen before its line (semantics: F11).
 	 */
-	made = flush_logs(q);
+	flush_logs(q);
 	n = collect(q, more);
-	if (n && h)
+	/* What a close takes away is not to be reported any more. */
+	if (n && h && !q->ncloses)
 		ready = backend->send_ready(q, q->sends, n, h);
 	else if (n)
 		backend->send(q, q->sends, n);
-	made += n;
 	now = tsc();
-	for (op = q->list.next; op != &q->list; op = op->next) {
+	for (op = q->list.next; op != &q->list; op = next) {
+		next = op->next;
 		op->e->op = NULL;
+		/* Still open, and for the functions below a stream like any other. */
+		if (op->end & END_CLOSE)
+			op->e->flags &= (uint16_t)~FD_ZOMBIE;
 		count(C_DELAY + esca_delay_bucket(now - op->t0), 1);
 		if (op->nseg)
 			settle(q, op, &q->sends[i++]);
-		if (op->e != keep && fuse_opts_dirty(op->e)) {
-			fuse_apply_opts(op->e, op->fd);
-			made++;
-		}
+		if (op->e != keep && !(op->end & END_CLOSE))
+			sets += fuse_apply_opts(op->e, op->fd);
+		if (op->end)
+			end(op);
 	}
-	if (keep && fuse_opts_dirty(keep))
-		q->n--;
-	else
-		keep = NULL;
-	if (q->n > made)
-		fused(ESCA_FUSE_MERGE, q->n - made);
+	left = keep ? fuse_opts_dirty(keep) : 0;
+	if (q->nopts > sets + left)
+		merged(q, ESCA_FUSE_CORK, q->nopts - sets - left);
 	reset(q);
-	if (keep) {
+	if (left) {
 		op_new(q, keep, keep_fd);
 		q->n = 1;
+		q->nopts = (uint16_t)left;
 	}
 	return ready;
 }
@@ -318,13 +353,13 @@ int queue_flush_ready(struct queue *q, struct harvest *h)
 /* --- filling it --- */
 
 /* Make room for a call of @len payload bytes; e->op may be gone afterwards. */
-static void make_room(struct queue *q, size_t len)
+void queue_room(struct queue *q, size_t len)
 {
 	if (!q->n)
 		q->t0 = tsc();
 	else if (unlikely(q->n >= settings.calls || q->nops >= ESCA_QUEUE_CALLS - 1 ||
-			  q->nsegs >= QUEUE_SEGS - 1 || q->used + len > settings.bytes ||
-			  tsc() - q->t0 > queue_age_ticks)) {
+			  q->nctls >= ESCA_QUEUE_CALLS || q->nsegs >= QUEUE_SEGS - 1 ||
+			  q->used + len > settings.bytes || tsc() - q->t0 > queue_age_ticks)) {
 		queue_flush_locked(q, NULL);
 		q->t0 = tsc();
 	}
@@ -334,7 +369,8 @@ static void make_room(struct queue *q, size_t len)
  * The op of @e at the end of the list, where its new
  * constituent belongs; NULL: it cannot be queued.
  */
-static struct op *op_at_end(struct queue *q, struct fd_entry *e, int fd, size_t len)
+static struct op *op_at_end(struct queue *q, struct fd_entry *e, int fd, size_t len,
+			    enum esca_fusion how)
 {
 	struct op *op;
 
@@ -342,14 +378,15 @@ static struct op *op_at_end(struct queue *q, struct fd_entry *e, int fd, size_t 
 		return NULL;
 	if (e->op && e->owner != q)
 		return NULL;
-	make_room(q, len);
+	queue_room(q, len);
 	/*
 	 * An AF_UNIX peer sees each write at once, in order
 	 * with those to others: never move one past another.
 	 */
 	if (e->op && e->op != q->list.prev && (e->flags & FD_UNIX))
 		queue_flush_locked(q, NULL);
-	if (e->op && e->op->nseg >= QUEUE_OPSEGS)
+	if (e->op && (e->op->nseg >= QUEUE_OPSEGS || (e->op->nseg && len && !fusing(how)) ||
+		      unlikely(e->op->end)))
 		queue_flush_locked(q, NULL);
 	if (unlikely(e->spill || e->err))
 		return NULL;
@@ -382,10 +419,12 @@ static void op_drop_if_empty(struct queue *q, struct op *op)
 }
 
 /* @len bytes at the end of the arena belong to @op now. */
-static void op_extend(struct queue *q, struct op *op, size_t len)
+static void op_extend(struct queue *q, struct op *op, size_t len, enum esca_fusion how)
 {
 	struct seg *last = op->last != SEG_NONE ? &q->segs[op->last] : NULL;
 
+	if (last)
+		merged(q, how, 1);
 	if (last && last->off + last->len == q->used) {
 		last->len += (uint32_t)len;
 	} else {
@@ -426,7 +465,7 @@ long queue_send(struct fd_entry *e, int fd, const struct iovec *iov, unsigned in
 	queue_lock(q);
 	if (!in_credit(e, fd, len))
 		goto out;
-	op = op_at_end(q, e, fd, len);
+	op = op_at_end(q, e, fd, len, ESCA_FUSE_MERGE);
 	if (!op)
 		goto out;
 	to = q->arena + q->used;
@@ -434,7 +473,7 @@ long queue_send(struct fd_entry *e, int fd, const struct iovec *iov, unsigned in
 		memcpy(to, iov[i].iov_base, iov[i].iov_len);
 		to += iov[i].iov_len;
 	}
-	op_extend(q, op, len);
+	op_extend(q, op, len, ESCA_FUSE_MERGE);
 	op->more = flags & MSG_MORE;
 	ret = (long)len;
 out:
@@ -451,7 +490,7 @@ long queue_file(struct fd_entry *e, int fd, int in, off_t *off, size_t count)
 	queue_lock(q);
 	if (!in_credit(e, fd, count))
 		goto out;
-	op = op_at_end(q, e, fd, count);
+	op = op_at_end(q, e, fd, count, ESCA_FUSE_HEADER);
 	if (!op)
 		goto out;
 	got = kernel(SYS_pread64, in, (long)(q->arena + q->used), (long)count, (long)*off, 0);
@@ -459,7 +498,7 @@ long queue_file(struct fd_entry *e, int fd, int in, off_t *off, size_t count)
 		op_drop_if_empty(q, op);
 		goto out;
 	}
-	op_extend(q, op, (size_t)got);
+	op_extend(q, op, (size_t)got, ESCA_FUSE_HEADER);
 	op->more = false;
 	*off += got;
 	ret = got;
@@ -475,11 +514,12 @@ long queue_opt(struct fd_entry *e, int fd, int name, int value)
 	struct op *op;
 
 	queue_lock(q);
-	op = op_at_end(q, e, fd, 0);
+	op = op_at_end(q, e, fd, 0, ESCA_FUSE_CORK);
 	if (!op)
 		goto out;
 	ret = 0;
 	q->n++;
+	q->nopts++;
 	count(C_DEFERRED, 1);
 	if (name == TCP_NODELAY)
 		e->nodelay_want = (uint8_t)value;
@@ -487,6 +527,28 @@ long queue_opt(struct fd_entry *e, int fd, int name, int value)
 		e->cork_want = (uint8_t)value;
 	if (!value && name == TCP_CORK)
 		op->more = false;
+out:
+	queue_unlock(q);
+	return ret;
+}
+
+long queue_end(struct fd_entry *e, unsigned int end)
+{
+	struct queue *q = self.q;
+	long ret = NOT_QUEUED;
+
+	queue_lock(q);
+	if (!e->op || e->owner != q || e->shared || e->err || e->spill)
+		goto out;
+	e->op->end |= (uint8_t)end;
+	if (end & END_CLOSE) {
+		e->flags |= FD_ZOMBIE;
+		q->ncloses++;
+	}
+	q->n++;
+	count(C_DEFERRED, 1);
+	merged(q, ESCA_FUSE_CLOSE, 1);
+	ret = 0;
 out:
 	queue_unlock(q);
 	return ret;
@@ -506,7 +568,7 @@ long queue_log(struct fd_entry *e, int fd, const struct iovec *iov, unsigned int
 	 */
 	if (q->nunix)
 		goto out;
-	make_room(q, 0);
+	queue_room(q, 0);
 	if (q->log_used + len > LOG_BYTES || q->nruns >= LOG_RUNS) {
 		queue_flush_locked(q, NULL);
 		q->t0 = tsc();
@@ -526,6 +588,7 @@ long queue_log(struct fd_entry *e, int fd, const struct iovec *iov, unsigned int
 		q->log_used += (uint32_t)iov[i].iov_len;
 	}
 	run->len += (uint32_t)len;
+	q->nlines++;
 	e->log_pending = 1;
 	__atomic_store_n(&e->owner, q, __ATOMIC_RELEASE);
 	q->n++;

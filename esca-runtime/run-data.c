@@ -17,15 +17,17 @@
  * The real call on a stream, after all that waits. What
  * waits for the stream itself shares the packet with it.
  */
-static long stream_real(struct fd_entry *e, long fd, size_t len, bool nosignal, long nr, long a0,
-			long a1, long a2, long a3, long a4, long a5)
+static long stream_real(enum esca_reason why, struct fd_entry *e, long fd, size_t len,
+			bool nosignal, long nr, long a0, long a1, long a2, long a3, long a4,
+			long a5)
 {
 	struct queue *q = self.q;
 	bool more = false;
 	long ret;
 
 	if (q && q->n) {
-		more = len && len <= ESCA_MORE_MAX && e->op && e->op->nseg && !(e->flags & FD_UNIX);
+		more = fusing(ESCA_FUSE_HEADER) && len && len <= ESCA_MORE_MAX && e->op &&
+		       e->op->nseg && !(e->flags & FD_UNIX);
 		queue_lock(q);
 		queue_flush_locked(q, more ? e->op : NULL);
 		queue_unlock(q);
@@ -34,7 +36,7 @@ static long stream_real(struct fd_entry *e, long fd, size_t len, bool nosignal, 
 		if (unlikely(e->err))
 			return late_error_on_write(e, nosignal);
 	}
-	ret = pass(CALL);
+	ret = pass_for(why, CALL);
 	if (more && ret <= 0)
 		fuse_push(e, (int)fd);
 	if (ret > ESCA_COPY_MAX || ret == -EAGAIN)
@@ -83,22 +85,31 @@ static long out(struct fd_entry *e, long fd, const struct iovec *iov, unsigned l
 	bool nosignal = flags & MSG_NOSIGNAL;
 	size_t len;
 	long ret;
+	int why;
 
 	if (unlikely(e->spill || e->err) && stream_ill(e, fd, nosignal, &ret))
 		return ret;
-	if (stream_ready(e, fd)) {
-		len = (flags & ~SEND_FLAGS) || e->bulk ? 0 : iov_small(iov, n);
-		if (len) {
+	why = stream_waits(e, fd);
+	if (why == STREAM_READY) {
+		len = iov_small(iov, n);
+		if (flags & ~SEND_FLAGS)
+			why = ESCA_PASS_EXOTIC;
+		else if (!len)
+			why = ESCA_PASS_SIZE;
+		else
+			why = ESCA_PASS_FULL;
+		if (why == ESCA_PASS_FULL && !e->bulk) {
 			ret = queue_send(e, (int)fd, iov, (unsigned int)n, len, flags);
 			if (likely(ret != NOT_QUEUED))
 				return ret;
 			if (unlikely(e->spill || e->err) && stream_ill(e, fd, nosignal, &ret))
 				return ret;
 		}
-		return stream_real(e, fd, 1, nosignal, CALL);
+		return stream_real((enum esca_reason)why, e, fd, 1, nosignal, CALL);
 	}
-	if (e->cls == FD_LOG && !sock && fd > 2 && self.q && self.q->in_turn && !life_over &&
-	    !fd_size_limited && !(e->flags & FD_NODEFER) && !e->shared) {
+	if (e->cls == FD_LOG && fusing(ESCA_FUSE_LOG) && !sock && fd > 2 && self.q &&
+	    self.q->in_turn && !life_over && !fd_size_limited && !(e->flags & FD_NODEFER) &&
+	    !e->shared) {
 		len = iov_small(iov, n);
 		if (len && len <= ESCA_LOG_MAX) {
 			ret = queue_log(e, (int)fd, iov, (unsigned int)n, len);
@@ -111,7 +122,7 @@ static long out(struct fd_entry *e, long fd, const struct iovec *iov, unsigned l
 		return -EAGAIN;
 	if (unlikely(e->err))
 		return late_error_on_write(e, nosignal);
-	return pass(CALL);
+	return pass_for((enum esca_reason)why, CALL);
 }
 
 HANDLER(run_write)
@@ -251,6 +262,7 @@ HANDLER(run_sendfile)
 	struct fd_entry *e, *in;
 	off_t *off = (off_t *)a2;
 	long ret;
+	int why;
 
 	if (aside())
 		return raw_syscall(CALL);
@@ -266,8 +278,16 @@ HANDLER(run_sendfile)
 	}
 	if (unlikely(e->spill || e->err) && stream_ill(e, a0, false, &ret))
 		return ret;
-	if (stream_ready(e, a0)) {
-		if (off && !e->bulk && *off >= 0 && a3 > 0 && (size_t)a3 <= ESCA_COPY_MAX && in) {
+	why = stream_waits(e, a0);
+	if (why == STREAM_READY) {
+		why = ESCA_PASS_SIZE;
+		if (!fusing(ESCA_FUSE_HEADER))
+			why = ESCA_PASS_OFF;
+		else if (!off || !in || *off < 0)
+			why = ESCA_PASS_EXOTIC;
+		else if (a3 > 0 && (size_t)a3 <= ESCA_COPY_MAX)
+			why = ESCA_PASS_FULL;
+		if (why == ESCA_PASS_FULL && !e->bulk) {
 			if (!(in->flags & FD_INODE))
 				fd_probe(in, (int)a1);
 			if (in->flags & FD_INODE) {
@@ -278,12 +298,12 @@ HANDLER(run_sendfile)
 					return ret;
 			}
 		}
-		return stream_real(e, a0, (size_t)a3, false, CALL);
+		return stream_real((enum esca_reason)why, e, a0, (size_t)a3, false, CALL);
 	}
 	flush();
 	if (unlikely(e->spill))
 		return -EAGAIN;
-	return pass(CALL);
+	return pass_for((enum esca_reason)why, CALL);
 }
 
 /* Other calls that put bytes out: never before those that wait, or that the peer has not taken. */
@@ -345,9 +365,64 @@ static void broken(struct fd_entry *e, long ret)
 	e->err = 0;
 }
 
+/* How many bytes a read asks for; 0: not a plain read of a stream. */
+static size_t wanted(long nr, long a1, long a2, long a3)
+{
+	const struct iovec *iov = (const struct iovec *)a1;
+	size_t len = 0;
+	long i;
+
+	switch (nr) {
+	case SYS_read:
+		return (size_t)a2;
+	case SYS_recvfrom:
+		return a3 & ~(long)MSG_DONTWAIT ? 0 : (size_t)a2;
+	case SYS_readv:
+		for (i = 0; i < a2 && i < IOV_MAX; i++)
+			len += iov[i].iov_len;
+		return len;
+	}
+	return 0;
+}
+
+/*
+ * A read of the stream @e came back short: it is drained. The next one in this turn is answered
+ * with EAGAIN, once. What came since is reported by the next wait: where the registration is
+ * level-triggered always; where it is edge-triggered it makes a new edge, unless it came before
+ * the edge was taken, and that would have been reported with it as EPOLLRDHUP (semantics: F9).
+ */
+static void note_drained(struct fd_entry *e, long fd)
+{
+	const uint32_t over = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+	uint32_t events;
+
+	if (!fusing(ESCA_FUSE_EAGAIN) || stream_waits(e, fd) != STREAM_READY ||
+	    (e->flags & FD_UNIX) || e->spill || e->ctl == CTL_DEL)
+		return;
+	if (e->reg_ep && (e->reg_events & EPOLLET) &&
+	    (!(e->reg_events & EPOLLRDHUP) || !turn_ready(e, &events) || (events & over)))
+		return;
+	if (!e->reg_ep || !(e->reg_events & EPOLLIN))
+		return;
+	e->drained = self.q->turn;
+}
+
+static bool is_drained(struct fd_entry *e)
+{
+	if (likely(!e->drained))
+		return false;
+	if (!self.q || e->drained != self.q->turn || e->err)
+		e->drained = 0;
+	if (!e->drained)
+		return false;
+	e->drained = 0;
+	return true;
+}
+
 HANDLER(run_read)
 {
 	struct fd_entry *e;
+	size_t want = 0;
 	long ret;
 
 	if (aside())
@@ -359,9 +434,20 @@ HANDLER(run_read)
 	/* A server that asks for the answer without waiting for events drives the spill too. */
 	if (e && unlikely(e->spill))
 		spill_drain(e, (int)a0);
+	if (e && e->cls == FD_STREAM) {
+		want = wanted(nr, a1, a2, a3);
+		if (is_drained(e) && want) {
+			fused(ESCA_FUSE_EAGAIN, 1);
+			count(C_ANSWERED, 1);
+			return -EAGAIN;
+		}
+	}
 	ret = pass(CALL);
-	if (e && ret > 0)
+	if (e && ret > 0) {
 		e->bulk = false;
+		if (want && (size_t)ret < want)
+			note_drained(e, a0);
+	}
 	if (e && unlikely(e->err) && ret <= 0 && e->cls == FD_STREAM)
 		return -late_error_take(e);
 	if (e && unlikely(ret < 0) && ret != -EAGAIN)

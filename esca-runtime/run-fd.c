@@ -17,8 +17,12 @@
  * chance, and try once more. */
 static long make(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 {
-	long ret = pass(CALL);
+	long ret;
 
+	/* The kernel gives the lowest number that is free. */
+	if (unlikely(self.q && self.q->ncloses))
+		flush();
+	ret = pass(CALL);
 	if (unlikely(ret == -EMFILE || ret == -ENFILE)) {
 		flush();
 		if (spill_total) {
@@ -85,6 +89,14 @@ HANDLER(run_close)
 		flush();
 		return pass(CALL);
 	}
+	/* What waits goes first, and the kernel closes it then. */
+	if (e->op && fusing(ESCA_FUSE_CLOSE) && e->cls == FD_STREAM && e->owner == self.q &&
+	    !(e->flags & (FD_UNIX | FD_LINGER)) && !e->shared && self.q->in_turn) {
+		ret = queue_end(e, END_CLOSE);
+		if (ret != NOT_QUEUED)
+			return ret;
+	}
+	registration_drop(e);
 	/* Closing what is neither a file nor a TCP stream may be seen at once by somebody. */
 	if (e->op || e->log_pending || e->cls == FD_OTHER || e->cls == FD_EPOLL ||
 	    e->cls == FD_LISTEN || (e->flags & FD_UNIX) ||
@@ -253,7 +265,7 @@ static void set_nonblock(struct fd_entry *e, long fd, bool on)
 	if (on)
 		e->flags |= FD_NONBLOCK;
 	else
-		e->flags &= (uint8_t)~FD_NONBLOCK;
+		e->flags &= (uint16_t)~FD_NONBLOCK;
 }
 
 HANDLER(run_fcntl)
@@ -350,12 +362,21 @@ HANDLER(run_connect)
 HANDLER(run_shutdown)
 {
 	struct fd_entry *e;
+	long ret;
 
 	if (aside())
 		return raw_syscall(CALL);
 	e = touch(a0);
 	if (ZOMBIE(e))
 		return -EBADF;
+	if (e && e->op && a1 == SHUT_WR && fusing(ESCA_FUSE_CLOSE) && !(e->flags & FD_UNIX) &&
+	    stream_waits(e, a0) == STREAM_READY) {
+		ret = queue_end(e, END_SHUT);
+		if (ret != NOT_QUEUED) {
+			e->flags |= FD_NODEFER;
+			return ret;
+		}
+	}
 	flush();
 	if (e) {
 		e->flags |= FD_NODEFER;
@@ -376,6 +397,8 @@ static void learn_opt(struct fd_entry *e, int level, int name, int value, bool w
 		e->nodelay = e->nodelay_want = whole ? !!value : OPT_UNKNOWN;
 	} else if (level == SOL_SOCKET && (name == SO_SNDBUF || name == SO_SNDBUFFORCE)) {
 		e->credit = 0;
+	} else if (level == SOL_SOCKET && name == SO_LINGER) {
+		e->flags |= FD_LINGER;
 	} else if ((level == IPPROTO_TCP && (name == TCP_ULP || name == TCP_REPAIR)) ||
 		   level == SOL_TLS) {
 		e->flags |= FD_NODEFER;
@@ -401,8 +424,9 @@ HANDLER(run_setsockopt)
 	if (whole)
 		value = *(const int *)a3;
 	if (a1 == IPPROTO_TCP && (a2 == TCP_CORK || a2 == TCP_NODELAY) && whole &&
-	    (value == 0 || value == 1) && !e->spill && !e->err && stream_ready(e, a0) &&
-	    !(e->flags & FD_UNIX) && (a2 == TCP_CORK ? e->cork : e->nodelay) != OPT_UNKNOWN) {
+	    (value == 0 || value == 1) && !e->spill && !e->err && fusing(ESCA_FUSE_CORK) &&
+	    stream_waits(e, a0) == STREAM_READY && !(e->flags & FD_UNIX) &&
+	    (a2 == TCP_CORK ? e->cork : e->nodelay) != OPT_UNKNOWN) {
 		ret = queue_opt(e, (int)a0, (int)a2, value);
 		if (likely(ret != NOT_QUEUED))
 			return ret;
@@ -480,6 +504,11 @@ HANDLER(run_epoll_ctl)
 	flush_old();
 	if (!e || !ep)
 		return pass(CALL);
+	ret = registration_ctl(e, ep, a0, a1, a2, ev);
+	if (ret != NOT_QUEUED)
+		return ret;
+	if (e->ctl != CTL_NONE)
+		flush();
 	if (a1 == EPOLL_CTL_DEL || (e->reg_ep && e->reg_ep != a0 + 1))
 		flush_of(e);
 	if (a1 != EPOLL_CTL_DEL && ev && ev->data.u64 >> 32 == SPILL_TAG)
@@ -496,7 +525,7 @@ HANDLER(run_epoll_ctl)
 		ep->cls = FD_EPOLL;
 	if (a1 == EPOLL_CTL_DEL) {
 		if (e->reg_ep == a0 + 1)
-			e->reg_ep = 0;
+			registration_set(e, NULL, 0, NULL);
 		return ret;
 	}
 	/* In two instances at once: whose events a spill would steal is not clear. */
@@ -504,9 +533,6 @@ HANDLER(run_epoll_ctl)
 		e->flags |= FD_NODEFER;
 		return ret;
 	}
-	e->reg_ep = (int32_t)a0 + 1;
-	e->reg_gen = ep->gen;
-	e->reg_events = ev->events;
-	e->reg_data = ev->data.u64;
+	registration_set(e, ep, a0, ev);
 	return ret;
 }

@@ -127,21 +127,33 @@ enum fd_flag {
 	FD_NONBLOCK = 1,
 	FD_UNIX = 2,
 	FD_NODEFER = 4,	   /* something was done to it that deferral is not proven safe with */
-	FD_ZOMBIE = 16,	   /* closed by the server, kept open until its spill is drained */
+	FD_LINGER = 8,	   /* SO_LINGER is set: a close may sleep or reset */
+	FD_ZOMBIE = 16,	   /* closed by the server; the kernel hears of it when its bytes are out */
 	FD_INODE = 32,	   /* dev and ino are known */
 	FD_TAGGED = 64,	   /* the kernel's epoll registration is ours (spill.c), not the server's */
 	FD_TAGCLASH = 128, /* epoll instance with server data that looks like our tags */
+	FD_INDEXED = 256,  /* in the index of registrations (turn.c) */
+	FD_EDGES = 1024,   /* epoll instance with edge-triggered registrations */
+	FD_TWIN = 512,	   /* another registration has the same data: its events say nothing */
 };
 
 #define OPT_UNKNOWN 2
 
+/** What epoll_ctl(2) is still to be made for a registration (registration.c). */
+enum fd_ctl {
+	CTL_NONE,
+	CTL_MOD,
+	CTL_DEL,
+};
+
 /**
  * struct fd_entry - one descriptor. All zero: unknown. Written by the thread that uses the
- * descriptor; op, spill, err and log_pending under the lock of owner's queue.
+ * descriptor; op, spill, err, ctl and log_pending under the lock of owner's queue.
  */
 struct fd_entry {
 	uint8_t cls;
-	uint8_t flags;
+	uint8_t ctl;
+	uint16_t flags;
 	bool shared;	       /* two threads use it; written by either, so no bit of flags */
 	bool reads;	       /* opened O_RDONLY; what it is, its first fstat() tells */
 	uint8_t log_pending;   /* lines of it wait in owner's queue */
@@ -156,10 +168,18 @@ struct fd_entry {
 	struct queue *owner; /* thread that queued on it; FD_EPOLL: thread that waits on it */
 	struct op *op;	     /* what waits in owner's queue */
 	struct spill *spill; /* what the kernel did not take */
-	int32_t reg_ep;	     /* epoll instance it is registered in, plus 1; 0: none */
+	uint64_t drained;    /* turn in which a read came back short, so nothing is left to read */
+	/* --- where its events come from: the server's registration, and what the kernel has --- */
+	int32_t reg_ep; /* epoll instance it is registered in, plus 1; 0: none */
 	uint32_t reg_gen;
 	uint32_t reg_events;
+	uint32_t kernel_events; /* while ctl is CTL_MOD or CTL_DEL: what the kernel has */
 	uint64_t reg_data;
+	uint64_t kernel_data;
+	struct queue *poll_q; /* thread that polls it, or selects on it */
+	uint64_t ready_turn;  /* the turn whose wait reported it, and what it reported */
+	uint32_t ready;
+	int32_t index_next; /* turn.c: next in its chain, plus 1 */
 	uint64_t dev, ino;
 };
 
@@ -233,8 +253,23 @@ struct op {
 	uint64_t t0; /* tsc of its first constituent */
 	uint32_t bytes;
 	uint16_t nseg, first, last;
-	bool more; /* MSG_MORE on the last constituent */
+	bool more;   /* MSG_MORE on the last constituent */
+	uint8_t end; /* what follows the bytes: enum op_end */
 };
+
+enum op_end {
+	END_SHUT = 1, /* shutdown(2) for writing */
+	END_CLOSE = 2,
+};
+
+/** A registration that is to be changed, if its ctl still says so. */
+struct ctl {
+	struct fd_entry *e;
+	int fd;
+};
+
+/** After a flush in which calls merged, so many small turns are worth deferring in. */
+#define QUEUE_GAIN 256
 
 /** Log lines of one file, adjacent in the log arena. */
 struct log_run {
@@ -265,13 +300,21 @@ struct queue {
 	uint32_t lock;
 	uint32_t n; /* calls that wait; the owner may read it without the lock */
 	bool in_turn;
+	bool small;	      /* it is in a turn of so few events that no call waits */
+	uint16_t gain;	      /* so many small turns more are worth it: their calls merge */
+	uint16_t degree;      /* events a turn, on average, in sixteenths */
+	uint64_t turn;	      /* its number, unlike that of any other thread's */
 	uint16_t plain_turns; /* so many turns more in which nothing is deferred */
 	uint16_t long_score;  /* rises with each long turn, falls with each other */
-	uint16_t nops, nsegs, nruns, nunix;
+	uint16_t nops, nsegs, nruns, nunix, nctls;
+	uint16_t ncloses; /* descriptors that the server has closed and that are still open */
+	uint16_t nopts;	  /* options set since the last flush */
+	uint16_t nlines;  /* lines in runs */
 	uint32_t used, log_used;
 	uint64_t t0;	/* tsc when the oldest was queued */
 	struct op list; /* in order */
 	struct op ops[ESCA_QUEUE_CALLS];
+	struct ctl ctls[ESCA_QUEUE_CALLS];
 	struct seg segs[QUEUE_SEGS];
 	struct log_run runs[LOG_RUNS];
 	struct iovec iov[QUEUE_SEGS];
@@ -321,6 +364,13 @@ long queue_file(struct fd_entry *e, int fd, int in, off_t *off, size_t count);
 long queue_log(struct fd_entry *e, int fd, const struct iovec *iov, unsigned int n, size_t len);
 /** queue_opt() - queue TCP_CORK or TCP_NODELAY. Return: 0 or NOT_QUEUED. */
 long queue_opt(struct fd_entry *e, int fd, int name, int value);
+/**
+ * queue_end() - have shutdown or close (@end, enum op_end) follow what waits on @e, of which there
+ * must be some. Return: 0 or NOT_QUEUED.
+ */
+long queue_end(struct fd_entry *e, unsigned int end);
+/** queue_room() - make room for one more call; what waits may be gone afterwards. Lock held. */
+void queue_room(struct queue *q, size_t len);
 /** queue_drop() - throw away what waits for a descriptor that turned out to be closed. */
 void queue_drop(struct fd_entry *e);
 /** queue_has_log() - may bytes of the file @e (NULL: any file) wait in @q? */
@@ -371,8 +421,10 @@ static inline long kernel(long nr, long a0, long a1, long a2, long a3, long a4)
 
 /* --- fusion (fuse.c) --- */
 
-void fuse_apply_opts(struct fd_entry *e, int fd);
-bool fuse_opts_dirty(const struct fd_entry *e);
+/** fuse_opts_dirty() - how many options of @e the kernel is yet to be told. fuse_apply_opts() -
+ * tell it; the same number. */
+unsigned int fuse_opts_dirty(const struct fd_entry *e);
+unsigned int fuse_apply_opts(struct fd_entry *e, int fd);
 /** fuse_push() - a packet was left open for a write that then did not come: send it. */
 void fuse_push(struct fd_entry *e, int fd);
 
@@ -404,6 +456,11 @@ void spill_discard(struct fd_entry *e);
  * still here. Return: 0, or NOT_QUEUED: close it for real.
  */
 long spill_close(struct fd_entry *e, int fd);
+/**
+ * spill_orphan() - the same, for a stream that has no SO_LINGER and with the lock of the owner
+ * held. Return: false: close it for real.
+ */
+bool spill_orphan(struct fd_entry *e, int fd);
 /** spill_shutdown() - shutdown(2) behind the bytes. */
 long spill_shutdown(struct fd_entry *e, int fd, int how);
 /** spill_ctl() - epoll_ctl(2) of the server on a stream whose registration is ours now. */
@@ -432,6 +489,55 @@ int late_error_take(struct fd_entry *e);
  * Return: -errno.
  */
 long late_error_on_write(struct fd_entry *e, bool nosignal);
+
+/* --- epoll registrations (registration.c) --- */
+
+/**
+ * registration_ctl() - epoll_ctl(2) on a stream, if it may wait for the flush.
+ * Return: 0 or -errno as the kernel would, or NOT_QUEUED.
+ */
+long registration_ctl(struct fd_entry *e, struct fd_entry *ep, long epfd, long op, long fd,
+		      const struct epoll_event *ev);
+/** registration_flush() - what waits in @q is made. Lock held. */
+void registration_flush(struct queue *q);
+/** registration_set() - the server's registration of @e is now @ev in @epfd; NULL: none. */
+void registration_set(struct fd_entry *e, struct fd_entry *ep, long epfd,
+		      const struct epoll_event *ev);
+/** registration_drop() - @e is about to be closed: what waits for it need not be made. */
+void registration_drop(struct fd_entry *e);
+
+/* --- turns (turn.c) --- */
+
+/** turn_end() - the thread is about to wait: no call waits any more until turn_begin(). */
+static inline void turn_end(void)
+{
+	if (self.q)
+		self.q->in_turn = self.q->small = false;
+}
+
+/**
+ * turn_begin() - a wait returned @n events, more than none: calls may wait from now on, if that
+ * gains anything here.
+ */
+void turn_begin(unsigned int n);
+/** turn_events() - they came from epoll instance @ep: see what they say of which descriptor. */
+void turn_events(int epfd, const struct fd_entry *ep, const struct epoll_event *evs, int n);
+/** turn_index(), turn_unindex() - the registration of @e has been made, or is no more. */
+void turn_index(struct fd_entry *e);
+void turn_unindex(struct fd_entry *e);
+/** turn_child() - we are a fork child. */
+void turn_child(void);
+
+/**
+ * turn_ready() - did this turn's wait report @e? *@events: what it reported.
+ */
+static inline bool turn_ready(const struct fd_entry *e, uint32_t *events)
+{
+	if (!self.q || e->ready_turn != self.q->turn)
+		return false;
+	*events = e->ready;
+	return true;
+}
 
 /* --- waits (wait.c), life (life.c) --- */
 

@@ -81,7 +81,7 @@ static void arm(struct fd_entry *e, struct spill *s)
 		ret = kernel(SYS_epoll_ctl, s->ep - 1, EPOLL_CTL_MOD, s->fd, (long)&ev, 0);
 	if (raw_is_error(ret)) {
 		s->ep = 0;
-		e->flags &= (uint8_t)~FD_TAGGED;
+		e->flags &= (uint16_t)~FD_TAGGED;
 	} else {
 		e->flags |= FD_TAGGED;
 	}
@@ -94,7 +94,7 @@ static void disarm(struct fd_entry *e, struct spill *s)
 
 	if (!(e->flags & FD_TAGGED))
 		return;
-	e->flags &= (uint8_t)~FD_TAGGED;
+	e->flags &= (uint16_t)~FD_TAGGED;
 	ev.events = e->reg_events;
 	ev.data.u64 = e->reg_data;
 	kernel(SYS_epoll_ctl, s->ep - 1, e->reg_ep ? EPOLL_CTL_MOD : EPOLL_CTL_DEL, s->fd,
@@ -380,19 +380,28 @@ long spill_close(struct fd_entry *e, int fd)
 	if (linger.l_onoff && linger.l_linger > 0)
 		spill_finish(e, fd, linger.l_linger * 1000);
 	queue_lock(q);
-	done = e->spill ? hand_over(e, e->spill) : true;
-	if (!done && linger.l_onoff) {
-		release(e, e->spill);
+	if (!e->spill) {
 		done = true;
-	}
-	if (!done) {
-		e->flags |= FD_ZOMBIE;
-		/* The server closed it: no program that it starts may find it. */
-		kernel(SYS_fcntl, fd, F_SETFD, FD_CLOEXEC, 0, 0);
-		arm(e, e->spill);
+	} else if (linger.l_onoff) {
+		done = true;
+		if (!hand_over(e, e->spill))
+			release(e, e->spill);
+	} else {
+		done = !spill_orphan(e, fd);
 	}
 	queue_unlock(q);
 	return done ? NOT_QUEUED : 0;
+}
+
+bool spill_orphan(struct fd_entry *e, int fd)
+{
+	if (hand_over(e, e->spill))
+		return false;
+	e->flags |= FD_ZOMBIE;
+	/* The server closed it: no program that it starts may find it. */
+	kernel(SYS_fcntl, fd, F_SETFD, FD_CLOEXEC, 0, 0);
+	arm(e, e->spill);
+	return true;
 }
 
 long spill_shutdown(struct fd_entry *e, int fd, int how)
@@ -424,14 +433,7 @@ long spill_ctl(struct fd_entry *e, int ep, int op, int fd, const struct epoll_ev
 		ret = -EINVAL;
 	if (ret)
 		goto out;
-	if (op == EPOLL_CTL_DEL) {
-		e->reg_ep = 0;
-	} else {
-		e->reg_ep = ep + 1;
-		e->reg_gen = fd_get(ep)->gen;
-		e->reg_events = ev->events;
-		e->reg_data = ev->data.u64;
-	}
+	registration_set(e, fd_get(ep), ep, op == EPOLL_CTL_DEL ? NULL : ev);
 	arm(e, e->spill);
 out:
 	queue_unlock(q);

@@ -3,6 +3,8 @@
 #include "config.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <sys/select.h>
 #include <sys/syscall.h>
 #include <time.h>
 
@@ -120,8 +122,7 @@ long wait_epoll(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 		return sleeping_syscall(nr, a0, a1, a2, a3, a4, a5);
 	life_look();
 	n = self.q && self.q->n ? flush_ready(nr, a0, a1, a2, a3, a4) : 0;
-	if (self.q)
-		self.q->in_turn = false;
+	turn_end();
 	if (!n && unlikely(__atomic_load_n(&spill_total, __ATOMIC_RELAXED))) {
 		n = wait_spilled(nr, a0, a1, a2, a3, a4, a5);
 	} else {
@@ -139,15 +140,12 @@ long wait_epoll(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 	if (n > 0) {
 		ep = fd_get(a0);
 		count(C_TURNS, 1);
-		if (ep && queue_get()) {
+		turn_begin((unsigned int)n);
+		if (ep && self.q) {
 			if (unlikely(ep->owner != self.q))
 				claim(ep);
-			if (self.q->long_score)
-				self.q->long_score--;
-			if (likely(!self.q->plain_turns))
-				self.q->in_turn = true;
-			else
-				self.q->plain_turns--;
+			if (ep->flags & FD_EDGES)
+				turn_events((int)a0, ep, (const struct epoll_event *)a1, (int)n);
 		}
 	}
 	return n;
@@ -159,6 +157,40 @@ long wait_epoll(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
  */
 #define SPILL_SLICE 10
 
+static void watch(unsigned int fd)
+{
+	struct fd_entry *e = fd_get(fd);
+
+	if (e && e->poll_q != self.q)
+		e->poll_q = self.q;
+}
+
+/*
+ * The wait of a loop without epoll returned @n descriptors: a turn begins, in which calls may wait
+ * on what it waits for. The kernel is level-triggered there.
+ */
+static void watched(long nr, long a0, long a1, long a2, long a3, unsigned int n)
+{
+	const struct pollfd *p = (const struct pollfd *)a0;
+	long i;
+
+	count(C_TURNS, 1);
+	turn_begin(n);
+	if (!self.q)
+		return;
+	if (nr == SYS_poll || nr == SYS_ppoll) {
+		for (i = 0; i < a1; i++)
+			if (p[i].fd >= 0)
+				watch((unsigned int)p[i].fd);
+		return;
+	}
+	/* What select found is left of the sets; what it did not find keeps what it had. */
+	for (i = 0; i < a0 && i < FD_SETSIZE; i++)
+		if ((a1 && FD_ISSET((int)i, (const fd_set *)a1)) ||
+		    (a2 && FD_ISSET((int)i, (const fd_set *)a2)))
+			watch((unsigned int)i);
+}
+
 long wait_other(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 {
 	int64_t end = -1;
@@ -167,13 +199,17 @@ long wait_other(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 	count(C_CALLS, 1);
 	if (unlikely(self.bypass) && bypassed())
 		return sleeping_syscall(nr, a0, a1, a2, a3, a4, a5);
+	life_look();
 	flush();
-	if (self.q)
-		self.q->in_turn = false;
+	turn_end();
 	if (unlikely(spill_total))
 		spill_rest();
-	if (likely(!spill_total) || nr != SYS_poll)
-		return pass(nr, a0, a1, a2, a3, a4, a5);
+	if (likely(!spill_total) || nr != SYS_poll) {
+		n = pass(nr, a0, a1, a2, a3, a4, a5);
+		if (n > 0)
+			watched(nr, a0, a1, a2, a3, (unsigned int)n);
+		return n;
+	}
 	if ((int)a2 >= 0)
 		end = now_ns() + (int64_t)(int)a2 * 1000000;
 	for (;;) {
