@@ -30,8 +30,6 @@ void registration_set(struct fd_entry *e, struct fd_entry *ep, long epfd,
 	e->reg_gen = ep->gen;
 	e->reg_events = ev->events;
 	e->reg_data = ev->data.u64;
-	if (ev->events & EPOLLET)
-		ep->flags |= FD_EDGES;
 	turn_index(e);
 }
 

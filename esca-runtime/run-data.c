@@ -390,19 +390,21 @@ static size_t wanted(long nr, long a1, long a2, long a3)
  * with EAGAIN, once. What came since is reported by the next wait: where the registration is
  * level-triggered always; where it is edge-triggered it makes a new edge, unless it came before
  * the edge was taken, and that would have been reported with it as EPOLLRDHUP (semantics: F9).
+ * Where the wait reported an end, the server may know that a read cannot find nothing.
  */
 static void note_drained(struct fd_entry *e, long fd)
 {
-	const uint32_t over = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 	uint32_t events;
 
-	if (!fusing(ESCA_FUSE_EAGAIN) || stream_waits(e, fd) != STREAM_READY ||
+	if (!fusing(ESCA_FUSE_EAGAIN) || stream_waits(e, fd) != STREAM_READY || !e->reg_ep ||
 	    (e->flags & FD_UNIX) || e->spill || e->ctl == CTL_DEL)
 		return;
-	if (e->reg_ep && (e->reg_events & EPOLLET) &&
-	    (!(e->reg_events & EPOLLRDHUP) || !turn_ready(e, &events) || (events & over)))
+	if (!turn_ready(e, &events)) {
+		fd_get(e->reg_ep - 1)->flags |= FD_HEED;
 		return;
-	if (!e->reg_ep || !(e->reg_events & EPOLLIN))
+	}
+	if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) || !(e->reg_events & EPOLLIN) ||
+	    ((e->reg_events & EPOLLET) && !(e->reg_events & EPOLLRDHUP)))
 		return;
 	e->drained = self.q->turn;
 }

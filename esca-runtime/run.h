@@ -133,7 +133,7 @@ enum fd_flag {
 	FD_TAGGED = 64,	   /* the kernel's epoll registration is ours (spill.c), not the server's */
 	FD_TAGCLASH = 128, /* epoll instance with server data that looks like our tags */
 	FD_INDEXED = 256,  /* in the index of registrations (turn.c) */
-	FD_EDGES = 1024,   /* epoll instance with edge-triggered registrations */
+	FD_HEED = 1024,	   /* epoll instance whose events are looked at: turn_events() */
 	FD_TWIN = 512,	   /* another registration has the same data: its events say nothing */
 };
 

@@ -144,7 +144,7 @@ long wait_epoll(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 		if (ep && self.q) {
 			if (unlikely(ep->owner != self.q))
 				claim(ep);
-			if (ep->flags & FD_EDGES)
+			if (ep->flags & FD_HEED)
 				turn_events((int)a0, ep, (const struct epoll_event *)a1, (int)n);
 		}
 	}
