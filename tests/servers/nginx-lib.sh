@@ -3,17 +3,19 @@
 # shellcheck shell=bash
 
 # shellcheck disable=SC2034
-needs=nginx:nginx
+needs="nginx:nginx ${needs:-}"
 # shellcheck source=tests/servers/servers-lib.sh
 . "$top_srcdir/tests/servers/servers-lib.sh"
 nginx=$(command -v nginx)
 loose='abort-' # the scenarios of which the log's status and size may vary
 
 # configure RUN [DIRECTIVE...] - write the configuration of the server that start() starts next into $dir/RUN.
-# Words before the others: workers=N daemon=on|off sndbuf=SIZE (of the server's sockets). The rest goes into the http section; "upstream" there adds a server behind /p/.
+# Words before the others: workers=N daemon=on|off sndbuf=SIZE (of the server's sockets), listen=WORD (of the port), "events DIRECTIVE" for
+# the events section, "tls" for TLS and HTTP/2 on the port. The rest goes into the http section; "upstream" there adds a server behind /p/ on a
+# unix socket, "upstream-tcp" one on a port. What is PUT below /up/ is stored.
 configure()
 {
-	local workers=1 daemon=off sndbuf='' http='' upstream='' word
+	local workers=1 daemon=off sndbuf='' http='' upstream='' events='' word back
 
 	run=$dir/$1
 	shift
@@ -23,25 +25,31 @@ configure()
 		case $word in
 		workers=*) workers=${word#*=} ;;
 		daemon=*) daemon=${word#*=} ;;
-		sndbuf=*) sndbuf=$word ;;
-		upstream) upstream=yes ;;
+		sndbuf=*) sndbuf+=" $word" ;;
+		listen=*) sndbuf+=" ${word#*=}" ;;
+		tls) sndbuf+=" ssl http2" http+="	ssl_certificate $dir/cert.pem; ssl_certificate_key $dir/key.pem;"$'\n' ;;
+		"events "*) events+="${word#events };" ;;
+		upstream) upstream=yes back=unix:$run/back.sock ;;
+		upstream-tcp) upstream=yes back=127.0.0.1:$("$client" port 21500 21549) ;;
 		*) http+="	$word;"$'\n' ;;
 		esac
 	done
 	case $http in *access_log*) ;; *) http+="	access_log $run/access.log t;" ;; esac
 	[ -z "$upstream" ] || {
 		http+="
-	upstream back { server unix:$run/back.sock; keepalive 8; }
-	server { listen unix:$run/back.sock; root $dir/www; access_log off; }"
+	upstream back { server $back; keepalive 8; }
+	server { listen $back; root $dir/www; access_log off; location /up/ { root $run; dav_methods PUT; create_full_put_path on; } }"
 		upstream="location /p/ { proxy_pass http://back/; proxy_http_version 1.1; proxy_set_header Connection ''; }"
 	}
+	mkdir -p "$run/up"
+	chmod 777 "$run" "$run/up"
 	cat >"$run/nginx.conf" <<-END
 		user nobody nogroup;
 		worker_processes $workers;
 		daemon $daemon;
 		pid $run/pid;
 		error_log $run/error.log info;
-		events { worker_connections 1024; }
+		events { worker_connections 1024; $events }
 		http {
 			types { text/html html; }
 			default_type application/octet-stream;
@@ -53,10 +61,12 @@ configure()
 			log_format t '\$http_x_id \$status \$body_bytes_sent "\$request"';
 			keepalive_timeout 60s;
 			port_in_redirect off;
+			client_max_body_size 10m;
 		$http
 			server {
 				listen 127.0.0.1:$port backlog=1024 $sndbuf;
 				root $dir/www;
+				location /up/ { root $run; dav_methods PUT; create_full_put_path on; }
 				$upstream
 			}
 		}

@@ -243,7 +243,7 @@ backend_missing()
 counted()
 {
 	jq -e ".total | .turns > 0 and .deferred > 0 and .crossings > 0 and .calls > 0 and ($2)" "$dir/$1/stats.json" >/dev/null ||
-		fail "$1: nothing was aggregated, or not $2: $(cat "$dir/$1/stats.json")"
+		fail "$1: nothing was aggregated, or not $2: $(jq -c .total "$dir/$1/stats.json")"
 	echo "	$(jq -r '.total | [.turns, .calls, .crossings, .deferred, .spills] | "turns \(.[0]), calls \(.[1]), crossings \(.[2]), deferred \(.[3]), spills \(.[4])"' "$dir/$1/stats.json")"
 }
 
@@ -273,4 +273,32 @@ talk()
 	mkdir -p "$dir/$1/$2"
 	PYTHONDONTWRITEBYTECODE=1 timeout 120 /usr/bin/python3 "$top_srcdir/tests/servers/$4" "$5" "$dir/$1/$2" "$3" "${@:6}" 2>"$dir/$1/talk.err" ||
 		fail "$1: dialogues of $2: $(head -n 5 "$dir/$1/talk.err")"
+}
+
+make_cert() # $dir/cert.pem, key.pem and both in one.pem
+{
+	openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -keyout "$dir/key.pem" -out "$dir/cert.pem" 2>"$dir/openssl" || {
+		cat "$dir/openssl"
+		exit 1
+	}
+	cat "$dir/cert.pem" "$dir/key.pem" >"$dir/one.pem"
+}
+
+# http2 RUN URL - what curl and h2load get by HTTP/2: files below $dir/RUN/http2
+http2()
+{
+	local out=$dir/$1/http2 f urls=()
+
+	mkdir -p "$out"
+	for f in 0 1k 20k 64k 1m none 5m 1k 20k 16k+1; do
+		urls+=(-o "$out/${#urls[@]}" "$2/$f")
+	done
+	curl -sSk --http2 --max-time 60 --no-progress-meter --parallel --parallel-immediate "${urls[@]}" -w '%{http_version} %{http_code} %{size_download} %{url}\n' 2>"$out/err" |
+		sed "s|$2||" | sort >"$out/codes"
+	curl -sSk --http2 --max-time 60 -I "$2/20k" 2>>"$out/err" | grep -vi '^date:' >"$out/head"
+	curl -sSk --http2 --max-time 60 --limit-rate 4M "$2/5m" -o "$out/slow" 2>>"$out/err"
+	curl -sSk --http2 --max-time 60 -H 'Date: Sun, 02 Feb 2020 02:02:02 GMT' -T "$dir/www/1m" "$2/up/h2" -w '%{http_code}\n' >"$out/up" 2>>"$out/err"
+	curl -sSk --http2 --max-time 60 "$2/up/h2" -o "$out/up-again" 2>>"$out/err"
+	h2load -n "${3:-1000}" -c 10 -m 10 "$2/1k" "$2/20k" "$2/1" 2>&1 | grep -E '^(requests|status codes):' >"$out/h2load"
+	touch "$out/answered"
 }
