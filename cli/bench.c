@@ -136,7 +136,8 @@ static int server_start(struct server *srv, const struct bench_setup *s, const s
 		dup2(srv->log, STDOUT_FILENO);
 		dup2(srv->log, STDERR_FILENO);
 	}
-	if (stats && (plan_preload(s->library) || plan_run(&s->plan, s->plan.backend, stats->path)))
+	if (stats && (plan_preload(s->library, *s->published ? s->published : NULL) ||
+		      plan_run(&s->plan, s->plan.backend, stats->path)))
 		_exit(126);
 	execv(s->target->path, s->command);
 	dprintf(STDERR_FILENO, "cannot be executed: %s\n", strerror(errno));

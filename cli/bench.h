@@ -22,6 +22,8 @@ struct bench_setup {
 	uint64_t requests;
 	struct plan_options plan; /* its backend is not PLAN_AUTO */
 	char library[PATH_MAX];
+	/* libesca-published.so, for a server that needs it; "" for others */
+	char published[PATH_MAX];
 };
 
 /**

@@ -308,6 +308,8 @@ static int run(int argc, char **argv)
 			  ESCA_LIBDIR);
 		return ESCA_EXIT_FAILED;
 	}
+	if (!target_published(&target, s.library, s.published, sizeof(s.published)))
+		s.published[0] = '\0';
 	if (o.json && (ret = output_check(o.json))) {
 		msg_perror(ret, "cannot write the results to '%s', so nothing was measured",
 			   o.json);

@@ -166,10 +166,10 @@ static int run_and_count(const struct options *o, const struct target *t, const 
 	return WEXITSTATUS(c.status);
 }
 
-static int prepare(const struct options *o, const char *stats_path)
+static int prepare(const struct options *o, const struct target *t, const char *stats_path)
 {
+	char library[PATH_MAX], second[PATH_MAX];
 	struct plan_choice choice;
-	char library[PATH_MAX];
 	int ret;
 
 	ret = target_library(library, sizeof(library));
@@ -185,7 +185,8 @@ static int prepare(const struct options *o, const char *stats_path)
 			 choice.why);
 	else if (o->verbose)
 		msg_error("backend %s, because %s", plan_backend_name(choice.backend), choice.why);
-	ret = plan_preload(library);
+	ret = plan_preload(library,
+			   target_published(t, library, second, sizeof(second)) ? second : NULL);
 	if (ret == -EINVAL)
 		msg_error("cannot preload '%s', because the loader splits paths at spaces and "
 			  "colons; install esca in a folder without them",
@@ -249,7 +250,7 @@ static int run(int argc, char **argv)
 			return ESCA_EXIT_FAILED;
 		}
 	}
-	ret = prepare(&o, o.stats ? stats.path : NULL);
+	ret = prepare(&o, &t, o.stats ? stats.path : NULL);
 	if (ret) {
 		ret = ESCA_EXIT_FAILED;
 	} else if (o.stats) {

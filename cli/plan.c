@@ -91,7 +91,7 @@ void plan_choose(struct plan_choice *choice, enum plan_backend asked)
 		 c.crossing, uring);
 }
 
-int plan_preload(const char *library)
+int plan_preload(const char *library, const char *second)
 {
 	const char *users = getenv("LD_PRELOAD");
 	char *value;
@@ -99,9 +99,8 @@ int plan_preload(const char *library)
 
 	if (strpbrk(library, " :"))
 		return -EINVAL;
-	if (!users || !*users)
-		return setenv("LD_PRELOAD", library, 1) ? -errno : 0;
-	if (asprintf(&value, "%s:%s", library, users) < 0)
+	if (asprintf(&value, "%s%s%s%s%s", library, second ? ":" : "", second ? second : "",
+		     users && *users ? ":" : "", users ? users : "") < 0)
 		return -ENOMEM;
 	if (setenv("LD_PRELOAD", value, 1))
 		ret = -errno;

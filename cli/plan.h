@@ -58,10 +58,11 @@ const char *plan_backend_name(enum plan_backend b);
 void plan_choose(struct plan_choice *choice, enum plan_backend asked);
 
 /**
- * plan_preload() - put @library first in LD_PRELOAD of our own environment, before what is there.
- * Return: 0, or -EINVAL if the path has a space or colon, which the loader takes for the end of it.
+ * plan_preload() - put @library, and @second unless that is NULL, first in LD_PRELOAD of our own
+ * environment, before what is there. Return: 0, or -EINVAL if the path has a space or colon, which
+ * the loader takes for the end of it.
  */
-int plan_preload(const char *library);
+int plan_preload(const char *library, const char *second);
 
 /**
  * plan_run() - set ESCA_PLAN_ENV for mode run. @backend: the one that plan_choose() gave. @stats:

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <cli/cmd.h>
+#include <cli/elf-file.h>
 #include <cli/target.h>
 
 /*
@@ -341,4 +342,21 @@ int target_library(char *path, size_t size)
 			return 0;
 	}
 	return try_library(path, size, ESCA_LIBDIR, ".");
+}
+
+bool target_published(const struct target *t, const char *library, char *path, size_t size)
+{
+	const char *slash = strrchr(library, '/');
+	struct elf e;
+	bool all;
+	int n;
+
+	if (!slash || elf_open(&e, t->program))
+		return false;
+	/* All three, since other programs have a batch_flush too. */
+	all = elf_imports(&e, "esca_init") && elf_imports(&e, "batch_start") &&
+	      elf_imports(&e, "batch_flush");
+	elf_close(&e);
+	n = snprintf(path, size, "%.*s/libesca-published.so", (int)(slash - library), library);
+	return all && n >= 0 && (size_t)n < size && !access(path, R_OK);
 }

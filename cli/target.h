@@ -57,4 +57,10 @@ int target_exit_status(const struct target *t);
  */
 int target_library(char *path, size_t size);
 
+/**
+ * target_published() - does the program call the names of the published ESCA (PDP 2022)? Then
+ * libesca-published.so, which lies beside @library, is for it: *@path gets where.
+ */
+bool target_published(const struct target *t, const char *library, char *path, size_t size);
+
 #endif

@@ -71,6 +71,9 @@ struct queue *queue_get(void)
 
 	if (self.q || (self.bypass & BYPASS_GONE))
 		return self.q;
+	/* A signal handler must not come here while we hold the lock. */
+	self.bypass |= BYPASS_BUSY;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	spin(&all_lock);
 	for (q = all; q && q->in_use; q = q->all_next)
 		;
@@ -80,8 +83,10 @@ struct queue *queue_get(void)
 	if (!q) {
 		map = raw_syscall(SYS_mmap, 0, sizeof(*q), PROT_READ | PROT_WRITE,
 				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-		if (raw_is_error(map))
+		if (raw_is_error(map)) {
+			self.bypass &= (uint8_t)~BYPASS_BUSY;
 			return NULL;
+		}
 		q = (struct queue *)map;
 		q->in_use = true;
 		reset(q);
@@ -95,6 +100,8 @@ struct queue *queue_get(void)
 	q->gain = QUEUE_GAIN; /* until it is known */
 	self.q = q;
 	life_thread();
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	self.bypass &= (uint8_t)~BYPASS_BUSY;
 	return q;
 }
 

@@ -50,6 +50,18 @@ top_builddir=$dir/build
 make_ -j2 install
 runs "$prefix/bin/esca" "$prefix/lib/libesca.so"
 (cd / && PATH="$prefix/bin:$PATH" && runs esca "$prefix/lib/libesca.so"; exit $bad) || bad=1
+# For server authors: the header, by pkg-config, and nothing to link with.
+echo '#include <esca.h>
+int main(void) { esca_batch_begin(); esca_batch_end(); return 0; }' >"$dir/two.c"
+# shellcheck disable=SC2086
+if export PKG_CONFIG_PATH=$prefix/lib/pkgconfig && flags=$(pkg-config --cflags --libs esca) && [ "$flags" = "-I$prefix/include " ] &&
+	${CC:-cc} $flags -o "$dir/two" "$dir/two.c" && "$dir/two" && "$prefix/bin/esca" run -- "$dir/two"; then
+	:
+else
+	echo "a program cannot be built with pkg-config esca ('${flags:-}')"
+	bad=1
+fi
+[ "$(pkg-config --modversion esca)" = "$(sed -n 's/^#define PACKAGE_VERSION "\(.*\)"/\1/p' "$top_builddir/config.h")" ] || bad=1
 mv "$prefix" "$dir/moved"
 runs "$dir/moved/bin/esca" "$dir/moved/lib/libesca.so"
 ln -s "$dir/moved/bin/esca" "$dir/link"

@@ -41,7 +41,7 @@ for c in $("$ESCA" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p'); 
 done
 for file in "$top_srcdir"/man/*.[1-9]; do
 	mandoc -Tlint -W warning "$file" || bad=1
-	grep -q '^\.S[Hh] "*EXIT STATUS' "$file" || [[ $file = *.5 ]] || {
+	grep -q '^\.S[Hh] "*EXIT STATUS' "$file" || [[ $file = *.[35] ]] || {
 		echo "${file##*/}: no section EXIT STATUS"
 		bad=1
 	}

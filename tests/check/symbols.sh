@@ -16,6 +16,21 @@ diff "$dir/map" "$dir/exported" || {
 	bad=1
 }
 
+# What the public header calls is there.
+names=$(sed -n 's/.*ESCA_CALL_IF_LOADED(\([a-z_]*\)).*;/\1/p' "$top_srcdir/esca-runtime/esca.h")
+[ "$(echo "$names" | wc -w)" = 2 ] || bad=1
+for n in $names; do
+	grep -qx "$n" "$dir/exported" || {
+		echo "libesca.so does not export $n, which esca.h calls"
+		bad=1
+	}
+done
+nm -D --defined-only "$top_builddir/esca-runtime/.libs/libesca-published.so" | awk '{ print $3 }' | sort | tr '\n' ' ' >"$dir/published"
+[ "$(cat "$dir/published")" = "batch_flush batch_start esca_init " ] || {
+	echo "libesca-published.so exports $(cat "$dir/published")"
+	bad=1
+}
+
 # dlsym, dlvsym, pthread_key_create: in constructors only; dlopen: where libc does it itself, in pthread_cancel(3). pthread_setspecific: once a thread, in the memory of the thread.
 # Functions of libc that take no lock, allocate nothing and make no call that we wrap (clock_gettime is the vdso's).
 allowed='mem(cpy|move|set|cmp|chr|rchr)|str(len|nlen|cmp|ncmp|chr|rchr|spn|cspn|cpy|ncpy|tol|toul|toull|str)

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * marks.c - a server whose author marks its turns with esca.h, and its peer. What both see is
+ * printed; it does not depend on whether the runtime is there.
+ *
+ *   marks CASE
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <esca-runtime/esca.h>
+
+static int ep, here, peer; /* both ends of a TCP connection; ours is watched by ep */
+
+static void die(const char *what)
+{
+	perror(what);
+	exit(1);
+}
+
+static void connect_pair(void)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct epoll_event ev = {.events = EPOLLIN};
+	socklen_t len = sizeof(a);
+	int l = socket(AF_INET, SOCK_STREAM, 0);
+
+	if (bind(l, (struct sockaddr *)&a, sizeof(a)) || listen(l, 1) ||
+	    getsockname(l, (struct sockaddr *)&a, &len))
+		die("listen");
+	peer = socket(AF_INET, SOCK_STREAM, 0);
+	if (connect(peer, (struct sockaddr *)&a, sizeof(a)))
+		die("connect");
+	here = accept4(l, NULL, NULL, SOCK_NONBLOCK);
+	close(l);
+	ep = epoll_create1(0);
+	ev.data.fd = here;
+	if (here < 0 || epoll_ctl(ep, EPOLL_CTL_ADD, here, &ev))
+		die("accept");
+}
+
+/* One turn as the runtime knows it, so that the loop that hears of the connection is known. */
+static void turn(void)
+{
+	struct epoll_event ev;
+	char c;
+
+	if (send(peer, "x", 1, 0) != 1 || epoll_wait(ep, &ev, 1, 5000) != 1 ||
+	    read(here, &c, 1) != 1)
+		die("turn");
+	if (epoll_wait(ep, &ev, 1, 0))
+		die("epoll_wait");
+}
+
+static void say(const char *s)
+{
+	printf("write: %zd\n", write(here, s, strlen(s)));
+}
+
+/* All that the peer can read without waiting. */
+static void hear(const char *when)
+{
+	char buf[256];
+	ssize_t n = recv(peer, buf, sizeof(buf), MSG_DONTWAIT);
+
+	printf("%s the peer has: %.*s\n", when, n > 0 ? (int)n : 0, buf);
+}
+
+/* Exactly what was said, however it came. */
+static void hear_n(size_t n)
+{
+	char buf[256];
+
+	printf("then: %zd %.*s\n", recv(peer, buf, n, MSG_WAITALL), (int)n, buf);
+}
+
+static void pair(void)
+{
+	turn();
+	esca_batch_begin();
+	say("one ");
+	say("two");
+	esca_batch_end();
+	hear("after the end");
+	say("three");
+	hear("outside");
+}
+
+static void nested(void)
+{
+	turn();
+	esca_batch_begin();
+	esca_batch_begin();
+	say("one ");
+	esca_batch_end();
+	say("two");
+	esca_batch_end();
+	hear("after the outer end");
+	esca_batch_end();
+	esca_batch_end();
+	esca_batch_begin();
+	say("three");
+	esca_batch_end();
+	hear("after ends without a begin");
+}
+
+static void across_wait(void)
+{
+	struct epoll_event ev;
+
+	turn();
+	esca_batch_begin();
+	say("one");
+	printf("wait: %d\n", epoll_wait(ep, &ev, 1, 0));
+	hear("after the wait");
+	esca_batch_end();
+}
+
+static void keeps_errno(void)
+{
+	turn();
+	errno = 4711;
+	esca_batch_begin();
+	if (write(here, "one", 3) != 3)
+		die("write");
+	errno = 4711;
+	esca_batch_end();
+	printf("errno: %d\n", errno);
+	hear("after the end");
+	esca_batch_begin();
+	errno = 4711;
+	esca_batch_end();
+	printf("errno: %d\n", errno);
+}
+
+static void in_handler(int sig)
+{
+	esca_batch_begin();
+	esca_batch_end();
+}
+
+/* Handlers that come at any moment, between and inside the calls of the runtime. */
+static void handler(void)
+{
+	static const struct itimerval often = {{0, 50}, {0, 50}}, never;
+	struct sigaction sa = {.sa_handler = in_handler, .sa_flags = SA_RESTART};
+	size_t all = 0;
+
+	turn();
+	sigaction(SIGALRM, &sa, NULL);
+	setitimer(ITIMER_REAL, &often, NULL);
+	for (int i = 0; i < 20000; i++) {
+		char buf[8];
+
+		esca_batch_begin();
+		if (write(here, "abcd", 4) != 4)
+			die("write");
+		esca_batch_end();
+		if (recv(peer, buf, 4, MSG_WAITALL) != 4 || memcmp(buf, "abcd", 4))
+			die("recv");
+		all += 4;
+	}
+	setitimer(ITIMER_REAL, &never, NULL);
+	printf("bytes: %zu\n", all);
+}
+
+static void *other(void *arg)
+{
+	turn();
+	esca_batch_begin();
+	if (write(here, "from a thread", 13) != 13)
+		die("write");
+	return NULL; /* the end of a thread is the end of what it began */
+}
+
+static void thread(void)
+{
+	pthread_t t;
+
+	if (pthread_create(&t, NULL, other, NULL) || pthread_join(t, NULL))
+		die("thread");
+	hear_n(13);
+}
+
+static void forked(void)
+{
+	int status;
+	pid_t pid;
+
+	turn();
+	esca_batch_begin();
+	if (write(here, "parent ", 7) != 7)
+		die("write");
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		if (write(here, "child", 5) != 5)
+			_exit(1);
+		esca_batch_end();
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	esca_batch_end();
+	printf("child: %d\n", status);
+	hear_n(12);
+}
+
+static const struct {
+	const char *name;
+	void (*run)(void);
+} cases[] = {
+	{"pair", pair},		{"nested", nested},   {"across-wait", across_wait},
+	{"errno", keeps_errno}, {"handler", handler}, {"thread", thread},
+	{"fork", forked},
+};
+
+int main(int argc, char **argv)
+{
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		if (argc < 2)
+			puts(cases[i].name);
+		if (argc < 2 || strcmp(cases[i].name, argv[1]))
+			continue;
+		connect_pair();
+		cases[i].run();
+		return 0;
+	}
+	return argc < 2 ? 0 : 64;
+}
