@@ -89,6 +89,7 @@ HANDLER(run_close)
 		flush();
 		return pass(CALL);
 	}
+	registration_drop(e);
 	/* What waits goes first, and the kernel closes it then. */
 	if (e->op && fusing(ESCA_FUSE_CLOSE) && e->cls == FD_STREAM && e->owner == self.q &&
 	    !(e->flags & (FD_UNIX | FD_LINGER)) && !e->shared && self.q->in_turn) {
@@ -96,7 +97,6 @@ HANDLER(run_close)
 		if (ret != NOT_QUEUED)
 			return ret;
 	}
-	registration_drop(e);
 	/* Closing what is neither a file nor a TCP stream may be seen at once by somebody. */
 	if (e->op || e->log_pending || e->cls == FD_OTHER || e->cls == FD_EPOLL ||
 	    e->cls == FD_LISTEN || (e->flags & FD_UNIX) ||
