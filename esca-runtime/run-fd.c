@@ -450,12 +450,14 @@ HANDLER(run_getsockopt)
 		return -EBADF;
 	flush_of(e);
 	ret = pass(CALL);
-	if (e && unlikely(e->err) && !ret && a1 == SOL_SOCKET && a2 == SO_ERROR &&
-	    *(socklen_t *)a4 == sizeof(int)) {
+	if (e && !ret && a1 == SOL_SOCKET && a2 == SO_ERROR && *(socklen_t *)a4 == sizeof(int)) {
 		int err = late_error_take(e);
 
 		if (!*(int *)a3)
 			*(int *)a3 = err;
+		/* It knows now that the stream is broken: no later write may seem to succeed. */
+		if (*(int *)a3)
+			e->flags |= FD_NODEFER;
 	}
 	return ret;
 }
