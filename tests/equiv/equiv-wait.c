@@ -304,13 +304,18 @@ static void tight_server(void)
 
 			for (i = 0; fds[i] != evs[k].data.fd; i++)
 				;
-			ret = write(fds[i], line, sizeof(line) - done[i] % sizeof(line));
-			if (ret < 0 && errno != EAGAIN)
-				die("write");
-			if (ret > 0) {
-				done[i] += (size_t)ret;
-				total += (size_t)ret;
-			}
+			do {
+				size_t left = 60 * sizeof(line) - done[i];
+
+				ret = write(fds[i], line,
+					    left < sizeof(line) ? left : sizeof(line));
+				if (ret < 0 && errno != EAGAIN)
+					die("write");
+				if (ret > 0) {
+					done[i] += (size_t)ret;
+					total += (size_t)ret;
+				}
+			} while (ret > 0 && done[i] < 60 * sizeof(line));
 			if (done[i] == 60 * sizeof(line))
 				close(fds[i]);
 		}
