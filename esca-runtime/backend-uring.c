@@ -290,12 +290,45 @@ static void uring_child(struct queue *q)
 	q->backend = NULL;
 }
 
+static void uring_recv(struct queue *q, struct recv *v, unsigned int n)
+{
+	struct state *st = state_of(q);
+	unsigned int i, head, seen = 0;
+	struct io_uring_cqe *cqe;
+	bool done;
+
+	for (i = 0; i < n; i++)
+		v[i].result = -EAGAIN;
+	if (!st)
+		return;
+	for (i = 0; i < n; i++) {
+		struct io_uring_sqe *sqe = io_uring_get_sqe(&st->ring);
+
+		io_uring_prep_recv(sqe, v[i].fd, v[i].buf, v[i].len, MSG_DONTWAIT);
+		sqe->user_data = i;
+	}
+	count(C_CROSSINGS, 1);
+	done = io_uring_submit(&st->ring) == (int)n;
+	io_uring_for_each_cqe(&st->ring, head, cqe)
+	{
+		if (cqe->user_data < n)
+			v[cqe->user_data].result = cqe->res;
+		seen++;
+	}
+	io_uring_cq_advance(&st->ring, seen);
+	if (likely(done))
+		return;
+	uring_detach(q);
+	q->backend = FAILED;
+}
+
 const struct backend backend_uring = {
 	.name = "uring",
 	.id = 1,
 	.probe = uring_probe,
 	.send = uring_send,
 	.send_ready = uring_send_ready,
+	.recv = uring_recv,
 	.detach = uring_detach,
 	.child = uring_child,
 };

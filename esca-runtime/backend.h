@@ -23,6 +23,12 @@ struct backend {
 	 * pending. NULL: the backend has no such operation.
 	 */
 	int (*send_ready)(struct queue *q, struct send *v, unsigned int n, struct harvest *h);
+	/**
+	 * recv() - reads of so many sockets in one crossing, none of which sleeps; result is what
+	 * recv(2) would have returned. What could not be tried has -EAGAIN. NULL: the backend has
+	 * no such operation.
+	 */
+	void (*recv)(struct queue *q, struct recv *v, unsigned int n);
 	/** detach() - the thread that uses @q ends. */
 	void (*detach)(struct queue *q);
 	/** child() - @q was inherited by a fork child: forget, touch nothing of the parent's. */

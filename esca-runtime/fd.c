@@ -33,6 +33,8 @@ static void fd_clear(struct fd_entry *e)
 {
 	if (unlikely(e->op || e->log_pending || e->spill))
 		queue_drop(e);
+	if (unlikely(e->ahead))
+		ahead_close(e, (int)(e - fd_table), false);
 	turn_unindex(e);
 	memset(e, 0, sizeof(*e));
 	e->cork = e->cork_want = e->nodelay = e->nodelay_want = OPT_UNKNOWN;
@@ -149,7 +151,7 @@ void fd_accepted(struct fd_entry *l, long fd, bool nonblock)
 		return;
 	/* A socket inherits the options of its listener. */
 	e->cls = FD_STREAM;
-	e->flags = (l->flags & (FD_UNIX | FD_LINGER)) | (nonblock ? FD_NONBLOCK : 0);
+	e->flags = (l->flags & (FD_UNIX | FD_LINGER | FD_NOAHEAD)) | (nonblock ? FD_NONBLOCK : 0);
 	e->cork = e->cork_want = l->cork;
 	e->nodelay = e->nodelay_want = l->nodelay;
 	/* All that one listener accepts begin with the same empty buffer. */

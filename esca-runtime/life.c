@@ -17,7 +17,8 @@
 bool life_over;
 
 static pthread_key_t key;
-volatile char *life_alive;
+static volatile char
+	*alive; /* one page that a fork wipes: 0 in a child that libc's handlers did not see */
 static uint64_t start_tsc;
 static struct timespec start_time;
 
@@ -63,6 +64,7 @@ static void life_prepare(void)
 {
 	if (hands_off())
 		return;
+	ahead_forks();
 	flush();
 	/* The child may write to what it inherits: what came before goes first. */
 	if (spill_total)
@@ -71,9 +73,10 @@ static void life_prepare(void)
 
 void life_child(void)
 {
+	ahead_forks();
 	stats_child();
-	if (life_alive)
-		*life_alive = 1;
+	if (alive)
+		*alive = 1;
 	spill_child();
 	turn_child();
 	fd_child();
@@ -83,6 +86,12 @@ void life_child(void)
 static void life_forked(void)
 {
 	life_child();
+}
+
+void life_look(void)
+{
+	if (unlikely(alive && !*alive))
+		life_child();
 }
 
 static void life_vfork(void)
@@ -165,8 +174,11 @@ static bool life_call(long *ret, long nr, const long *a)
 		return true;
 	case SYS_execve:
 	case SYS_execveat:
+		life_finish();
+		return false;
 	case SYS_exit_group:
 		life_finish();
+		ahead_end();
 		return false;
 	case SYS_seccomp:
 		life_confined();
@@ -217,8 +229,8 @@ void life_start(void)
 			  -1, 0);
 	if (!raw_is_error(map)) {
 		if (!raw_syscall(SYS_madvise, map, 4096, MADV_WIPEONFORK, 0, 0, 0)) {
-			life_alive = (volatile char *)map;
-			*life_alive = 1;
+			alive = (volatile char *)map;
+			*alive = 1;
 		}
 	}
 	pthread_key_create(&key, thread_end);
@@ -241,4 +253,5 @@ __attribute__((destructor)) static void life_end(void)
 		return;
 	life_over = true;
 	life_finish();
+	ahead_end();
 }

@@ -145,6 +145,9 @@ struct esca_stats_slot {
 #define ESCA_MORE_MAX (64 << 10)
 /* Bytes of one stream that may be answered before the kernel has them. */
 #define ESCA_CREDIT_MAX (64 << 10)
+/* Bytes of one stream that are read ahead, and on how many streams of a thread at a time. */
+#define ESCA_AHEAD_BYTES 4096
+#define ESCA_AHEAD_SLOTS 64
 /* Bytes of one log write that may wait. */
 #define ESCA_LOG_MAX 4096
 /* Calls, and bytes, that may wait in one thread. */
@@ -169,8 +172,8 @@ struct esca_stats_slot {
 struct esca_stats_area {
 	uint32_t magic;
 	uint32_t nslots;
-	uint32_t used;	   /* so many slots have a pid */
-	uint32_t abi;	   /* ESCA_PLAN_ABI */
+	uint32_t used; /* so many slots have a pid */
+	uint32_t reserved0;
 	uint64_t overflow; /* threads that found no free slot and were not counted */
 	uint64_t reserved[13];
 	struct esca_stats_slot slot[ESCA_STATS_SLOTS];

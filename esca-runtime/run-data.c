@@ -79,9 +79,8 @@ static size_t iov_small(const struct iovec *iov, unsigned long n)
 
 #define SEND_FLAGS (MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE)
 
-static IN_FRAME long out(struct fd_entry *e, long fd, const struct iovec *iov, unsigned long n,
-			 int flags, bool sock, long nr, long a0, long a1, long a2, long a3, long a4,
-			 long a5)
+static long out(struct fd_entry *e, long fd, const struct iovec *iov, unsigned long n, int flags,
+		bool sock, long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 {
 	bool nosignal = flags & MSG_NOSIGNAL;
 	size_t len;
@@ -90,11 +89,6 @@ static IN_FRAME long out(struct fd_entry *e, long fd, const struct iovec *iov, u
 
 	if (unlikely(e->spill || e->err) && stream_ill(e, fd, nosignal, &ret))
 		return ret;
-	if (e->cls == FD_OTHER) {
-		life_look();
-		flush();
-		return pass_for(ESCA_PASS_KIND, CALL);
-	}
 	why = stream_waits(e, fd);
 	if (why == STREAM_READY) {
 		len = iov_small(iov, n);
@@ -316,17 +310,18 @@ HANDLER(run_sendfile)
 HANDLER(run_out)
 {
 	long fd = nr == SYS_splice ? a2 : nr == SYS_tee ? a1 : a0;
-	struct fd_entry *e;
+	struct fd_entry *e, *in;
 	long ret;
 
 	if (aside())
 		return raw_syscall(CALL);
 	e = touch(fd);
-	if (fd != a0)
-		touch(a0);
+	in = fd != a0 ? touch(a0) : NULL;
 	flush();
 	if (ZOMBIE(e))
 		return -EBADF;
+	if (in && unlikely(in->ahead) && nr == SYS_splice && a4 > 0)
+		return ahead_splice(in, (int)fd, (size_t)a4);
 	if (e && unlikely(e->spill || e->err) && stream_ill(e, fd, false, &ret))
 		return ret;
 	return pass(CALL);
@@ -442,8 +437,16 @@ HANDLER(run_read)
 	/* A server that asks for the answer without waiting for events drives the spill too. */
 	if (e && unlikely(e->spill))
 		spill_drain(e, (int)a0);
+	if (e && unlikely(e->ahead)) {
+		want = wanted(nr, a1, a2, a3);
+		ret = ahead_read(e, (int)a0, nr, a1, a2, a3, a4, a5);
+		if (ret != NOT_QUEUED)
+			goto read;
+	}
 	if (e && e->cls == FD_STREAM) {
 		want = wanted(nr, a1, a2, a3);
+		if (unlikely(!want && fusing(ESCA_FUSE_AHEAD)))
+			e->flags |= FD_NOAHEAD;
 		if (is_drained(e) && want) {
 			fused(ESCA_FUSE_EAGAIN, 1);
 			count(C_ANSWERED, 1);
@@ -451,10 +454,14 @@ HANDLER(run_read)
 		}
 	}
 	ret = pass(CALL);
+read:
 	if (e && ret > 0) {
 		e->bulk = false;
-		if (want && (size_t)ret < want)
+		if (want && (size_t)ret < want) {
+			if (ret < ESCA_AHEAD_BYTES)
+				e->flags |= FD_READS;
 			note_drained(e, a0);
+		}
 	}
 	if (e && unlikely(e->err) && ret <= 0 && e->cls == FD_STREAM)
 		return -late_error_take(e);
@@ -477,6 +484,16 @@ HANDLER(run_recvmmsg)
 	if (ZOMBIE(e))
 		return -EBADF;
 	flush();
+	if (e)
+		e->flags |= FD_NOAHEAD;
+	if (e && unlikely(e->ahead) && a2 > 0) {
+		ret = ahead_read(e, (int)a0, SYS_recvmsg, (long)&vec->msg_hdr, a3 & ~MSG_WAITFORONE,
+				 0, 0, 0);
+		if (ret != NOT_QUEUED) {
+			vec->msg_len = (unsigned int)ret;
+			return 1;
+		}
+	}
 	ret = pass(CALL);
 	for (i = 0; i < ret; i++)
 		rights_in(&vec[i].msg_hdr);

@@ -89,7 +89,10 @@ HANDLER(run_close)
 		flush();
 		return pass(CALL);
 	}
-	registration_drop(e);
+	if (unlikely(e->ahead)) {
+		flush();
+		ahead_close(e, (int)a0, true);
+	}
 	/* What waits goes first, and the kernel closes it then. */
 	if (e->op && fusing(ESCA_FUSE_CLOSE) && e->cls == FD_STREAM && e->owner == self.q &&
 	    !(e->flags & (FD_UNIX | FD_LINGER)) && !e->shared && self.q->in_turn) {
@@ -97,6 +100,7 @@ HANDLER(run_close)
 		if (ret != NOT_QUEUED)
 			return ret;
 	}
+	registration_drop(e);
 	/* Closing what is neither a file nor a TCP stream may be seen at once by somebody. */
 	if (e->op || e->log_pending || e->cls == FD_OTHER || e->cls == FD_EPOLL ||
 	    e->cls == FD_LISTEN || (e->flags & FD_UNIX) ||
@@ -127,6 +131,8 @@ HANDLER(run_close_range)
 
 			if (e->spill)
 				spill_settle(e, (int)fd);
+			if (e->ahead)
+				ahead_close(e, (int)fd, true);
 			fd_gone(e);
 		}
 	}
@@ -219,6 +225,8 @@ static void dupped(struct fd_entry *from, long from_fd, long to)
 {
 	struct fd_entry *e = fd_born(to);
 
+	if (from && from->ahead)
+		ahead_dup(from, e);
 	if (e) {
 		e->flags |= FD_NODEFER;
 		if (!from || from->cls == FD_OTHER || from->cls == FD_EPOLL)
@@ -250,6 +258,8 @@ HANDLER(run_dup)
 		to = touch(a1);
 		if (to && to->spill)
 			spill_settle(to, (int)a1);
+		if (to && to->ahead)
+			ahead_close(to, (int)a1, true);
 	}
 	ret = nr == SYS_dup ? make(CALL) : pass(CALL);
 	if (ret >= 0 && ret != a0)
@@ -323,9 +333,14 @@ HANDLER(run_ioctl)
 		if (!ret && e && e->cls != FD_UNKNOWN && a2)
 			set_nonblock(e, a0, *(const int *)a2);
 		return ret;
+	case FIONREAD:
+		flush_of(e);
+		ret = pass(CALL);
+		if (!ret && e && e->ahead)
+			*(int *)a2 += (int)ahead_bytes(e);
+		return ret;
 	case FIOCLEX:
 	case FIONCLEX:
-	case FIONREAD:
 		flush_of(e);
 		return pass(CALL);
 	case SIOCOUTQ:
@@ -432,6 +447,11 @@ HANDLER(run_setsockopt)
 			return ret;
 	}
 	flush_of(e);
+	if (fusing(ESCA_FUSE_AHEAD)) {
+		ret = ahead_opt(e, (int)a1, (int)a2);
+		if (ret != NOT_QUEUED)
+			return ret;
+	}
 	ret = pass(CALL);
 	if (!ret)
 		learn_opt(e, (int)a1, (int)a2, value, whole);
@@ -506,6 +526,8 @@ HANDLER(run_epoll_ctl)
 	flush_old();
 	if (!e || !ep)
 		return pass(CALL);
+	if (unlikely(e->ahead) && a1 != EPOLL_CTL_DEL)
+		ahead_rearm(e);
 	ret = registration_ctl(e, ep, a0, a1, a2, ev);
 	if (ret != NOT_QUEUED)
 		return ret;

@@ -21,13 +21,6 @@
 #include <esca-runtime/raw-syscall.h>
 #include <esca-runtime/runtime.h>
 
-/*
- * Of a function that enters the kernel: in the handler's own frame. Where the kernel clears or
- * overflows the CPU's return stack on its way (mitigations do), each return after a system call is
- * mispredicted and costs some 7 ns; libc's own function has one.
- */
-#define IN_FRAME inline __attribute__((always_inline))
-
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
@@ -141,6 +134,9 @@ enum fd_flag {
 	FD_TAGCLASH = 128, /* epoll instance with server data that looks like our tags */
 	FD_INDEXED = 256,  /* in the index of registrations (turn.c) */
 	FD_HEED = 1024,	   /* epoll instance whose events are looked at: turn_events() */
+	FD_NOAHEAD = 2048, /* never read ahead */
+	FD_READS = 4096,   /* the server reads it by plain calls and got less than it asked for */
+	FD_FORKED = 8192,  /* a child may hold it too, so our close is not the last */
 	FD_TWIN = 512,	   /* another registration has the same data: its events say nothing */
 };
 
@@ -175,6 +171,8 @@ struct fd_entry {
 	struct queue *owner; /* thread that queued on it; FD_EPOLL: thread that waits on it */
 	struct op *op;	     /* what waits in owner's queue */
 	struct spill *spill; /* what the kernel did not take */
+	struct slot *ahead;  /* what was read ahead (ahead.c) */
+	uint8_t ahead_bad;   /* how often that was of no use */
 	uint64_t drained;    /* turn in which a read came back short, so nothing is left to read */
 	/* --- where its events come from: the server's registration, and what the kernel has --- */
 	int32_t reg_ep; /* epoll instance it is registered in, plus 1; 0: none */
@@ -296,6 +294,14 @@ struct send {
 	long result;
 };
 
+/** struct recv - one read of a batch, as backends get it. @result: bytes or -errno. */
+struct recv {
+	int fd;
+	void *buf;
+	size_t len;
+	long result;
+};
+
 /** struct harvest - the wait that follows a flush: @max events of epoll instance @ep into @evs. */
 struct harvest {
 	int ep, max;
@@ -319,7 +325,6 @@ struct queue {
 	uint16_t nlines;  /* lines in runs */
 	uint32_t used, log_used;
 	uint64_t t0;	/* tsc when the oldest was queued */
-	uint64_t now;	/* tsc at the last queue_room() */
 	struct op list; /* in order */
 	struct op ops[ESCA_QUEUE_CALLS];
 	struct ctl ctls[ESCA_QUEUE_CALLS];
@@ -330,7 +335,8 @@ struct queue {
 	struct msghdr msgs[ESCA_QUEUE_CALLS];
 	struct queue *all_next;
 	bool in_use;
-	void *backend; /* the backend's own, per thread */
+	void *backend;	     /* the backend's own, per thread */
+	struct ahead *ahead; /* its slots; NULL: none yet */
 	char log[LOG_BYTES];
 	char arena[ESCA_QUEUE_BYTES];
 };
@@ -407,21 +413,21 @@ static inline void flush_old(void)
 
 /** pass_for() - hand a call to the kernel as it came, because of @why. pass(): the server needs
  * what it returns. */
-static IN_FRAME long pass_for(enum esca_reason why, long nr, long a0, long a1, long a2, long a3,
-			      long a4, long a5)
+static inline long pass_for(enum esca_reason why, long nr, long a0, long a1, long a2, long a3,
+			    long a4, long a5)
 {
 	count(C_PASSED + why, 1);
 	count(C_CROSSINGS, 1);
 	return sleeping_syscall(nr, a0, a1, a2, a3, a4, a5);
 }
 
-static IN_FRAME long pass(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
+static inline long pass(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 {
 	return pass_for(ESCA_PASS_RESULT, nr, a0, a1, a2, a3, a4, a5);
 }
 
 /** kernel() - a call of our own. */
-static IN_FRAME long kernel(long nr, long a0, long a1, long a2, long a3, long a4)
+static inline long kernel(long nr, long a0, long a1, long a2, long a3, long a4)
 {
 	count(C_CROSSINGS, 1);
 	return raw_syscall(nr, a0, a1, a2, a3, a4, 0);
@@ -514,6 +520,43 @@ void registration_set(struct fd_entry *e, struct fd_entry *ep, long epfd,
 /** registration_drop() - @e is about to be closed: what waits for it need not be made. */
 void registration_drop(struct fd_entry *e);
 
+/* --- read-ahead (ahead.c) --- */
+
+extern uint32_t ahead_held; /* how many slots hold something, in the process */
+
+/** ahead_fetch() - a turn begins with @evs of epoll instance @ep: fetch what there is to read. */
+void ahead_fetch(int epfd, const struct fd_entry *ep, const struct epoll_event *evs, int n);
+/**
+ * ahead_read() - a read of @e, which has a slot: read, readv, recvfrom or recvmsg. Return: as the
+ * call, or NOT_QUEUED: make it.
+ */
+long ahead_read(struct fd_entry *e, int fd, long nr, long a1, long a2, long a3, long a4, long a5);
+/** ahead_splice() - splice(2) from @e, which has a slot, to a pipe. */
+long ahead_splice(struct fd_entry *e, int to, size_t len);
+/** ahead_bytes() - how many bytes of @e are here and not in the kernel. */
+uint32_t ahead_bytes(const struct fd_entry *e);
+/**
+ * ahead_wait(), ahead_poll() - a wait while something is held, without sleeping: the kernel's
+ * events and those of what is held. Return: as the call, or NOT_QUEUED: nothing is held that it
+ * would report.
+ */
+long ahead_wait(long nr, long a0, long a1, long a2, long a3, long a4, long a5);
+long ahead_poll(long nr, long a0, long a1, long a2, long a3, long a4, long a5);
+/** ahead_rearm() - @e, which has a slot, is registered anew: epoll looks again. */
+void ahead_rearm(struct fd_entry *e);
+/**
+ * ahead_close() - @e, which has a slot, is about to be closed; nothing of it is queued. @end: by
+ * the server, whose peer then sees what it sees when bytes are unread.
+ */
+void ahead_close(struct fd_entry *e, int fd, bool end);
+/** ahead_dup() - @to is another name of @from, which has a slot. */
+void ahead_dup(struct fd_entry *from, struct fd_entry *to);
+/** ahead_opt() - setsockopt(2) on @e. Return: its error, or NOT_QUEUED: make it. */
+long ahead_opt(struct fd_entry *e, int level, int name);
+/** ahead_forks() - the process forks, or has been. ahead_end() - it ends. */
+void ahead_forks(void);
+void ahead_end(void);
+
 /* --- turns (turn.c) --- */
 
 /** turn_end() - the thread is about to wait: no call waits any more until turn_begin(). */
@@ -530,6 +573,8 @@ static inline void turn_end(void)
 void turn_begin(unsigned int n);
 /** turn_events() - they came from epoll instance @ep: see what they say of which descriptor. */
 void turn_events(int epfd, const struct fd_entry *ep, const struct epoll_event *evs, int n);
+/** turn_find() - whose event of instance @ep has @data; NULL: not known, or several. */
+struct fd_entry *turn_find(int epfd, const struct fd_entry *ep, uint64_t data);
 /** turn_index(), turn_unindex() - the registration of @e has been made, or is no more. */
 void turn_index(struct fd_entry *e);
 void turn_unindex(struct fd_entry *e);
@@ -557,16 +602,7 @@ void life_start(void);
 void life_thread(void);
 /** life_child() - we are a fork child. life_look() - are we one, and nobody told us? */
 void life_child(void);
-/** One page that a fork wipes: 0 in a child that libc's handlers did not see; NULL: no such page.
- */
-extern volatile char *life_alive;
-
-static inline void life_look(void)
-{
-	if (unlikely(life_alive && !*life_alive))
-		life_child();
-}
-
+void life_look(void);
 extern bool life_over; /* the process is ending: nothing is deferred any more */
 
 #endif

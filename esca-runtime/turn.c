@@ -155,6 +155,13 @@ void turn_begin(unsigned int n)
 	q->in_turn = !q->small;
 }
 
+struct fd_entry *turn_find(int epfd, const struct fd_entry *ep, uint64_t data)
+{
+	struct fd_entry *e = find(epfd + 1, ep->gen, data, NULL);
+
+	return e && !(e->flags & FD_TWIN) ? e : NULL;
+}
+
 void turn_events(int epfd, const struct fd_entry *ep, const struct epoll_event *evs, int n)
 {
 	int i;

@@ -121,6 +121,13 @@ long wait_epoll(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 	if (unlikely(self.bypass) && bypassed())
 		return sleeping_syscall(nr, a0, a1, a2, a3, a4, a5);
 	life_look();
+	if (unlikely(__atomic_load_n(&ahead_held, __ATOMIC_RELAXED))) {
+		flush();
+		turn_end();
+		n = ahead_wait(nr, a0, a1, a2, a3, a4, a5);
+		if (n != NOT_QUEUED)
+			goto waited;
+	}
 	n = self.q && self.q->n ? flush_ready(nr, a0, a1, a2, a3, a4) : 0;
 	turn_end();
 	if (!n && unlikely(__atomic_load_n(&spill_total, __ATOMIC_RELAXED))) {
@@ -137,6 +144,7 @@ long wait_epoll(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 				n = wait_spilled(nr, a0, a1, a2, a3, a4, a5);
 		}
 	}
+waited:
 	if (n > 0) {
 		ep = fd_get(a0);
 		count(C_TURNS, 1);
@@ -146,6 +154,8 @@ long wait_epoll(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 				claim(ep);
 			if (ep->flags & FD_HEED)
 				turn_events((int)a0, ep, (const struct epoll_event *)a1, (int)n);
+			if (fusing(ESCA_FUSE_AHEAD))
+				ahead_fetch((int)a0, ep, (const struct epoll_event *)a1, (int)n);
 		}
 	}
 	return n;
@@ -204,6 +214,11 @@ long wait_other(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 	turn_end();
 	if (unlikely(spill_total))
 		spill_rest();
+	if (unlikely(ahead_held)) {
+		n = ahead_poll(nr, a0, a1, a2, a3, a4, a5);
+		if (n != NOT_QUEUED)
+			return n;
+	}
 	if (likely(!spill_total) || nr != SYS_poll) {
 		n = pass(nr, a0, a1, a2, a3, a4, a5);
 		if (n > 0)
