@@ -9,48 +9,12 @@ import os
 import time
 
 from talk import dialogue, main, pattern
+from wire import answers
 
 UP = os.environ.get('HTTP_UP', '')
 PREFIX = os.environ.get('HTTP_PREFIX', '')
 # nginx gives it to the file, whose Last-Modified and ETag are then the same in each run.
 DATED = ['Date: Sun, 02 Feb 2020 02:02:02 GMT']
-
-
-def answer_end(b, at, head):
-	"""Where the answer that begins at `at` ends, None if it is not all there."""
-	eoh = b.find(b'\r\n\r\n', at)
-	if eoh < 0:
-		return None
-	lines = bytes(b[at:eoh]).lower().split(b'\r\n')
-	status, fields, at = int(lines[0].split()[1]), dict(line.split(b': ', 1) for line in lines[1:]), eoh + 4
-	if status // 100 == 1:
-		return answer_end(b, at, head)
-	if head or status in (204, 304):
-		return at
-	if fields.get(b'transfer-encoding') == b'chunked':
-		while True:
-			eol = b.find(b'\r\n', at)
-			if eol < 0:
-				return None
-			n = int(bytes(b[at:eol]), 16)
-			at = eol + 2 + n + 2
-			if len(b) < at:
-				return None
-			if not n:
-				return at
-	at += int(fields.get(b'content-length', 0))
-	return at if len(b) >= at else None
-
-
-def answers(*heads):
-	def enough(b):
-		at = 0
-		for head in heads:
-			at = answer_end(b, at, head)
-			if at is None:
-				return None
-		return at
-	return enough
 
 
 def request(method, path, body=None, *fields):

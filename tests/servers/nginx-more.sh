@@ -7,7 +7,7 @@ needs="curl:curl h2load:nghttp2-client openssl:openssl /usr/bin/python3:python3"
 . "$top_srcdir/tests/servers/nginx-lib.sh"
 need_backend
 # shellcheck disable=SC2034
-quick="tls-tight"
+quick="tls-tight twin"
 make_cert
 
 # more NAME WORD... - words for configure(); before them: tls: dialogues over TLS and HTTP/2
@@ -49,4 +49,16 @@ more +tls-proxy tls upstream-tcp workers=2 "proxy_request_buffering off"
 more +tls-threads tls "aio threads" "sendfile on" daemon=on
 more +proxy-stream upstream-tcp "proxy_request_buffering off" "proxy_http_version 1.1" "proxy_buffering off"
 more +accept-mutex workers=2 "events accept_mutex on" "events multi_accept on" "sendfile on" "tcp_nopush on"
+
+nginx_twin() # WORD... HOW RUN
+{
+	configure "${@: -1}" "${@:1:$#-2}"
+	start "${@: -2:1}"
+	# shellcheck disable=SC2034
+	address=$port
+}
+end=QUIT
+export HTTP_UP=put
+! wanted twin || twins twin http nginx_twin "sendfile on"
+! wanted +twin-nopush || twins twin-nopush http nginx_twin workers=2 sndbuf=8k "sendfile on" "tcp_nopush on" "open_file_cache max=100"
 done_testing

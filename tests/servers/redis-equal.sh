@@ -7,7 +7,7 @@ needs="redis-server:redis-server /usr/bin/python3:python3"
 # shellcheck source=tests/servers/servers-lib.sh
 . "$top_srcdir/tests/servers/servers-lib.sh"
 need_backend
-quick="plain aof-always"
+quick="plain aof-always twin"
 
 # start HOW RUN [OPTION VALUE...] - sets address; a value "unix" of the option "listen" makes it a unix socket
 start()
@@ -20,7 +20,7 @@ start()
 	port=$(free_port) || exit 1
 	address=$port
 	launch "$how" 'grep -q "Ready to accept connections" "$run/log" 2>/dev/null' redis-server --port "$port" --bind 127.0.0.1 --dir "$run" \
-		--logfile "$run/log" --daemonize no --save '' --enable-debug-command yes --tcp-backlog 128 \
+		--logfile "$run/log" --daemonize no --save '' --enable-debug-command yes --tcp-backlog 128 --repl-diskless-sync-delay 0 \
 		--client-output-buffer-limit normal 8mb 0 0 "$@"
 }
 
@@ -140,4 +140,11 @@ if wanted crowd; then
 	done
 	compare crowd-vanilla "crowd-$backend"
 fi
+
+redis_twin() # OPTION... HOW RUN
+{
+	start "${@: -2}" "${@:1:$#-2}"
+}
+! wanted twin || twins twin redis redis_twin
+! wanted +twin-threads || twins twin-threads redis redis_twin --io-threads 4 --io-threads-do-reads yes
 done_testing

@@ -3,41 +3,7 @@
 import time
 
 from talk import dialogue, main, pattern
-
-
-def cmd(*words):
-	words = [w if isinstance(w, bytes) else str(w).encode() for w in words]
-	return b'*%d\r\n' % len(words) + b''.join(b'$%d\r\n%s\r\n' % (len(w), w) for w in words)
-
-
-def one_reply(b, at):
-	"""Where the reply that begins at `at` ends, None if it is not all there."""
-	eol = b.find(b'\r\n', at)
-	if eol < 0:
-		return None
-	kind, n = b[at:at + 1], b[at + 1:eol]
-	at = eol + 2
-	if kind == b'$':
-		if int(n) < 0:
-			return at
-		return at + int(n) + 2 if len(b) >= at + int(n) + 2 else None
-	if kind in b'*~>':
-		for _ in range(max(int(n), 0)):
-			at = one_reply(b, at)
-			if at is None:
-				return None
-	return at
-
-
-def replies(n):
-	def enough(b):
-		at = 0
-		for _ in range(n):
-			at = one_reply(b, at)
-			if at is None:
-				return None
-		return at
-	return enough
+from wire import cmd, replies
 
 
 def ask(c, *words):
@@ -149,9 +115,23 @@ def pubsub(t):
 	bye(pub)
 
 
+def ident(c):
+	return c.secret(cmd('CLIENT', 'ID'), replies(1)).decode()[1:-2]
+
+
+def blocked(b, client):
+	"""Wait until Redis says that this client is."""
+	for _ in range(1000):
+		if b' flags=b ' in b.secret(cmd('CLIENT', 'LIST', 'ID', client), replies(1)):
+			return
+		time.sleep(0.005)
+	raise ValueError('a client that asked to be blocked is not')
+
+
 @dialogue
 def blocking(t):
 	a, b, c, k = t.open('a'), t.open('b'), t.open('c'), t.key
+	a_id, c_id = ident(a), ident(c)
 	for i in range(20):
 		a.send(cmd('BLPOP', k('l'), 0))
 		if i % 4 == 0:
@@ -167,15 +147,17 @@ def blocking(t):
 	# One push, pipelined, serves those that wait and leaves the rest.
 	a.send(cmd('BLPOP', k('q1'), 0))
 	c.send(cmd('BLPOP', k('q2'), 0))
-	time.sleep(0.02)
+	blocked(b, a_id)
+	blocked(b, c_id)
 	b.send(cmd('RPUSH', k('q1'), 1, 2, 3) + cmd('RPUSH', k('q2'), 4) + cmd('LRANGE', k('q1'), 0, -1)).read(replies(3))
 	a.read(replies(1))
 	c.read(replies(1))
 	# A client that goes while it waits takes nothing.
 	c.send(cmd('BLPOP', k('q3'), 0))
-	time.sleep(0.02)
+	blocked(b, c_id)
 	c.reset()
-	time.sleep(0.05)
+	while c_id.encode() in b.secret(cmd('CLIENT', 'LIST', 'ID', c_id), replies(1)):
+		time.sleep(0.005)
 	ask(b, 'RPUSH', k('q3'), 'kept')
 	ask(b, 'LPOP', k('q3'))
 	bye(a)
@@ -185,11 +167,9 @@ def blocking(t):
 @dialogue
 def killed(t):
 	a, b = t.open('a'), t.open('b')
-	ident = a.secret(cmd('CLIENT', 'ID'), replies(1)).decode()[1:-2]
-	ask(b, 'CLIENT', 'KILL', 'ID', ident)
+	ask(b, 'CLIENT', 'KILL', 'ID', ident(a))
 	a.eof()
-	own = b.secret(cmd('CLIENT', 'ID'), replies(1)).decode()[1:-2]
-	b.send(cmd('PING', 'before') + cmd('CLIENT', 'KILL', 'ID', own, 'SKIPME', 'no') + cmd('PING', 'after')).eof()
+	b.send(cmd('PING', 'before') + cmd('CLIENT', 'KILL', 'ID', ident(b), 'SKIPME', 'no') + cmd('PING', 'after')).eof()
 
 
 @dialogue

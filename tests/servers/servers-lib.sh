@@ -302,3 +302,26 @@ http2()
 	h2load -n "${3:-1000}" -c 10 -m 10 "$2/1k" "$2/20k" "$2/1" 2>&1 | grep -E '^(requests|status codes):' >"$out/h2load"
 	touch "$out/answered"
 }
+
+# twins NAME PROTOCOL START... - one stream of a client that misbehaves to the server alone and to the server under $backend at once. START is
+# the command that starts it, to be followed by HOW and RUN, and sets address. ESCA_TEST_SEED repeats a run.
+twins()
+{
+	local name=$1 protocol=$2 n=2000 first end=${end:-TERM}
+
+	shift 2
+	[ "${ESCA_TEST_QUICK:-}" != 1 ] || n=300
+	[ "${ESCA_TEST_LONG:-}" != 1 ] || n=30000
+	"$@" vanilla "$name-vanilla"
+	first=$address
+	keep
+	"$@" "$backend" "$name-$backend"
+	PYTHONDONTWRITEBYTECODE=1 timeout 600 /usr/bin/python3 "$top_srcdir/tests/servers/twin.py" "$protocol" "$first" "$address" "$n" "${ESCA_TEST_SEED:-}" ||
+		fail "$name: the twins differ"
+	stop "$end"
+	[ "$status" -eq 0 ] || fail "$name-$backend: exit status $status after the twins"
+	take_up
+	stop "$end"
+	[ "$status" -eq 0 ] || fail "$name-vanilla: exit status $status after the twins"
+	counted "$name-$backend" '.deferred > 0'
+}
