@@ -187,6 +187,15 @@ static struct judgement judge_sendfile(const struct trace_call *c, const struct 
 	return judge(VERDICT_DEFER, REASON_SMALL_FILE);
 }
 
+/* Does the end of the stream follow its data when that leaves, and nothing leaves earlier for it?
+ */
+static bool follows(const struct trace_call *c, const struct fd_state *fd)
+{
+	struct judgement why;
+
+	return c->fd_kind == TRACE_FD_TCP && stream_ok(c, fd, &why);
+}
+
 static struct judgement judge_defer(const struct trace_call *c, const struct call_row *row,
 				    const struct fd_state *fd, const struct limits *lim)
 {
@@ -206,10 +215,14 @@ static struct judgement judge_defer(const struct trace_call *c, const struct cal
 			return judge(VERDICT_DEFER, REASON_OPTION);
 		return judge(VERDICT_BARRIER, REASON_OTHER_OPTION);
 	case SHUTDOWN:
+		if (c->args[1] == SHUT_WR && follows(c, fd))
+			return judge(VERDICT_PASS, REASON_SHUTDOWN);
 		return judge(VERDICT_BARRIER, REASON_SHUTDOWN);
 	case CLOSE:
 		if (c->fd_kind == TRACE_FD_REG || c->fd_kind == TRACE_FD_DIR)
 			return judge(VERDICT_PASS, REASON_CLOSE_FILE);
+		if (follows(c, fd))
+			return judge(VERDICT_PASS, REASON_CLOSE_SOCKET);
 		return judge(VERDICT_BARRIER, REASON_CLOSE_SOCKET);
 	case EPOLL_CTL:
 		return judge(VERDICT_PASS, REASON_EPOLL);

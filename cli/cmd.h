@@ -36,6 +36,7 @@ extern const struct cmd cmd_trace;
 extern const struct cmd cmd_dump;
 extern const struct cmd cmd_advise;
 extern const struct cmd cmd_run;
+extern const struct cmd cmd_stats;
 extern const struct cmd cmd_bench;
 extern const struct cmd cmd_doctor;
 

@@ -11,7 +11,7 @@
 
 /* One row a command; help lists them in this order. */
 static const struct cmd *const cmds[] = {
-	&cmd_trace, &cmd_advise, &cmd_run, &cmd_bench, &cmd_doctor, &cmd_dump, NULL,
+	&cmd_trace, &cmd_advise, &cmd_run, &cmd_stats, &cmd_bench, &cmd_doctor, &cmd_dump, NULL,
 };
 
 struct root {

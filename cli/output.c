@@ -100,3 +100,8 @@ int output_json(const json_t *json, const char *path)
 		unlink(tmp);
 	return ret;
 }
+
+int output_stdout(const json_t *json)
+{
+	return dump(json, stdout);
+}

@@ -21,4 +21,7 @@ int output_check(const char *path);
  */
 int output_json(const json_t *json, const char *path);
 
+/** output_stdout() - print @json. Return: 0, or negative errno. */
+int output_stdout(const json_t *json);
+
 #endif

@@ -81,7 +81,7 @@ int stats_open(struct stats *s)
 	int ret;
 
 	s->area = NULL;
-	s->fd = memfd_create("esca-stats", MFD_CLOEXEC);
+	s->fd = memfd_create(STATS_NAME, MFD_CLOEXEC);
 	if (s->fd < 0)
 		return -errno;
 	if (ftruncate(s->fd, sizeof(*s->area)))
@@ -90,6 +90,7 @@ int stats_open(struct stats *s)
 	if (s->area == MAP_FAILED)
 		goto fail;
 	s->area->magic = ESCA_STATS_MAGIC;
+	s->area->abi = ESCA_PLAN_ABI;
 	s->area->nslots = ESCA_STATS_SLOTS;
 	snprintf(s->path, sizeof(s->path), "/proc/%d/fd/%d", (int)getpid(), s->fd);
 	return 0;

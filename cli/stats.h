@@ -4,6 +4,7 @@
 #define ESCA_CLI_STATS_H
 
 #include <stddef.h>
+#include <sys/types.h>
 
 #include <jansson.h>
 
@@ -19,6 +20,17 @@ struct stats {
 /** stats_open() - a fresh area. Return: 0, or negative errno. */
 int stats_open(struct stats *s);
 void stats_close(struct stats *s);
+
+/**
+ * stats_find() - the area that process @pid counts into, which is esca run itself or runs under it;
+ * to be read only (stats-find.c).
+ * Return: 0; -ESRCH no such process, -ENOENT it has none, -EACCES it may not be looked at, -EPROTO
+ * the area is not of this version, or another negative errno.
+ */
+int stats_find(struct stats *s, pid_t pid);
+
+/** STATS_NAME - what the kernel calls the area's file. */
+#define STATS_NAME "esca-stats"
 
 /** stats_total() - the sum over all threads; pid is their number, backend the highest one in use.
  */

@@ -80,7 +80,8 @@ static inline void cancel_end(int type)
 }
 
 /** sleeping_syscall() - a system call of the server that may sleep. */
-static inline long sleeping_syscall(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
+static inline __attribute__((always_inline)) long
+sleeping_syscall(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 {
 	long ret;
 	int type;

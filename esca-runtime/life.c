@@ -17,8 +17,7 @@
 bool life_over;
 
 static pthread_key_t key;
-static volatile char
-	*alive; /* one page that a fork wipes: 0 in a child that libc's handlers did not see */
+volatile char *life_alive;
 static uint64_t start_tsc;
 static struct timespec start_time;
 
@@ -75,8 +74,8 @@ void life_child(void)
 {
 	ahead_forks();
 	stats_child();
-	if (alive)
-		*alive = 1;
+	if (life_alive)
+		*life_alive = 1;
 	spill_child();
 	turn_child();
 	fd_child();
@@ -86,12 +85,6 @@ void life_child(void)
 static void life_forked(void)
 {
 	life_child();
-}
-
-void life_look(void)
-{
-	if (unlikely(alive && !*alive))
-		life_child();
 }
 
 static void life_vfork(void)
@@ -229,8 +222,8 @@ void life_start(void)
 			  -1, 0);
 	if (!raw_is_error(map)) {
 		if (!raw_syscall(SYS_madvise, map, 4096, MADV_WIPEONFORK, 0, 0, 0)) {
-			alive = (volatile char *)map;
-			*alive = 1;
+			life_alive = (volatile char *)map;
+			*life_alive = 1;
 		}
 	}
 	pthread_key_create(&key, thread_end);

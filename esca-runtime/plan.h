@@ -172,8 +172,8 @@ struct esca_stats_slot {
 struct esca_stats_area {
 	uint32_t magic;
 	uint32_t nslots;
-	uint32_t used; /* so many slots have a pid */
-	uint32_t reserved0;
+	uint32_t used;	   /* so many slots have a pid */
+	uint32_t abi;	   /* ESCA_PLAN_ABI */
 	uint64_t overflow; /* threads that found no free slot and were not counted */
 	uint64_t reserved[13];
 	struct esca_stats_slot slot[ESCA_STATS_SLOTS];

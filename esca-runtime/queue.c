@@ -245,7 +245,7 @@ static struct op *op_new(struct queue *q, struct fd_entry *e, int fd)
 
 	op->e = e;
 	op->fd = fd;
-	op->t0 = tsc();
+	op->t0 = q->now;
 	op->bytes = 0;
 	op->nseg = 0;
 	op->first = op->last = SEG_NONE;
@@ -315,7 +315,7 @@ static int flush_with(struct queue *q, struct op *more, struct harvest *h)
 		ready = backend->send_ready(q, q->sends, n, h);
 	else if (n)
 		backend->send(q, q->sends, n);
-	now = tsc();
+	now = q->now = tsc();
 	for (op = q->list.next; op != &q->list; op = next) {
 		next = op->next;
 		op->e->op = NULL;
@@ -362,13 +362,14 @@ int queue_flush_ready(struct queue *q, struct harvest *h)
 /* Make room for a call of @len payload bytes; e->op may be gone afterwards. */
 void queue_room(struct queue *q, size_t len)
 {
+	q->now = tsc();
 	if (!q->n)
-		q->t0 = tsc();
+		q->t0 = q->now;
 	else if (unlikely(q->n >= settings.calls || q->nops >= ESCA_QUEUE_CALLS - 1 ||
 			  q->nctls >= ESCA_QUEUE_CALLS || q->nsegs >= QUEUE_SEGS - 1 ||
-			  q->used + len > settings.bytes || tsc() - q->t0 > queue_age_ticks)) {
+			  q->used + len > settings.bytes || q->now - q->t0 > queue_age_ticks)) {
 		queue_flush_locked(q, NULL);
-		q->t0 = tsc();
+		q->t0 = q->now = tsc();
 	}
 }
 

@@ -10,7 +10,8 @@
  * raw_syscall() - one system call by number; returns what the
  * kernel returned (-errno on failure) and leaves errno alone.
  */
-static inline long raw_syscall(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
+static inline __attribute__((always_inline)) long raw_syscall(long nr, long a0, long a1, long a2,
+							      long a3, long a4, long a5)
 {
 	long ret;
 	register long r10 __asm__("r10") = a3;

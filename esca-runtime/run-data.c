@@ -79,8 +79,9 @@ static size_t iov_small(const struct iovec *iov, unsigned long n)
 
 #define SEND_FLAGS (MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE)
 
-static long out(struct fd_entry *e, long fd, const struct iovec *iov, unsigned long n, int flags,
-		bool sock, long nr, long a0, long a1, long a2, long a3, long a4, long a5)
+static IN_FRAME long out(struct fd_entry *e, long fd, const struct iovec *iov, unsigned long n,
+			 int flags, bool sock, long nr, long a0, long a1, long a2, long a3, long a4,
+			 long a5)
 {
 	bool nosignal = flags & MSG_NOSIGNAL;
 	size_t len;
@@ -89,6 +90,11 @@ static long out(struct fd_entry *e, long fd, const struct iovec *iov, unsigned l
 
 	if (unlikely(e->spill || e->err) && stream_ill(e, fd, nosignal, &ret))
 		return ret;
+	if (e->cls == FD_OTHER) {
+		life_look();
+		flush();
+		return pass_for(ESCA_PASS_KIND, CALL);
+	}
 	why = stream_waits(e, fd);
 	if (why == STREAM_READY) {
 		len = iov_small(iov, n);

@@ -93,6 +93,7 @@ HANDLER(run_close)
 		flush();
 		ahead_close(e, (int)a0, true);
 	}
+	registration_drop(e);
 	/* What waits goes first, and the kernel closes it then. */
 	if (e->op && fusing(ESCA_FUSE_CLOSE) && e->cls == FD_STREAM && e->owner == self.q &&
 	    !(e->flags & (FD_UNIX | FD_LINGER)) && !e->shared && self.q->in_turn) {
@@ -100,7 +101,6 @@ HANDLER(run_close)
 		if (ret != NOT_QUEUED)
 			return ret;
 	}
-	registration_drop(e);
 	/* Closing what is neither a file nor a TCP stream may be seen at once by somebody. */
 	if (e->op || e->log_pending || e->cls == FD_OTHER || e->cls == FD_EPOLL ||
 	    e->cls == FD_LISTEN || (e->flags & FD_UNIX) ||

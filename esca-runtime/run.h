@@ -21,6 +21,13 @@
 #include <esca-runtime/raw-syscall.h>
 #include <esca-runtime/runtime.h>
 
+/*
+ * Of a function that enters the kernel: in the handler's own frame. Where the kernel clears or
+ * overflows the CPU's return stack on its way (mitigations do), each return after a system call is
+ * mispredicted and costs some 7 ns; libc's own function has one.
+ */
+#define IN_FRAME inline __attribute__((always_inline))
+
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
@@ -325,6 +332,7 @@ struct queue {
 	uint16_t nlines;  /* lines in runs */
 	uint32_t used, log_used;
 	uint64_t t0;	/* tsc when the oldest was queued */
+	uint64_t now;	/* tsc at the last queue_room() */
 	struct op list; /* in order */
 	struct op ops[ESCA_QUEUE_CALLS];
 	struct ctl ctls[ESCA_QUEUE_CALLS];
@@ -413,21 +421,21 @@ static inline void flush_old(void)
 
 /** pass_for() - hand a call to the kernel as it came, because of @why. pass(): the server needs
  * what it returns. */
-static inline long pass_for(enum esca_reason why, long nr, long a0, long a1, long a2, long a3,
-			    long a4, long a5)
+static IN_FRAME long pass_for(enum esca_reason why, long nr, long a0, long a1, long a2, long a3,
+			      long a4, long a5)
 {
 	count(C_PASSED + why, 1);
 	count(C_CROSSINGS, 1);
 	return sleeping_syscall(nr, a0, a1, a2, a3, a4, a5);
 }
 
-static inline long pass(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
+static IN_FRAME long pass(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 {
 	return pass_for(ESCA_PASS_RESULT, nr, a0, a1, a2, a3, a4, a5);
 }
 
 /** kernel() - a call of our own. */
-static inline long kernel(long nr, long a0, long a1, long a2, long a3, long a4)
+static IN_FRAME long kernel(long nr, long a0, long a1, long a2, long a3, long a4)
 {
 	count(C_CROSSINGS, 1);
 	return raw_syscall(nr, a0, a1, a2, a3, a4, 0);
@@ -602,7 +610,16 @@ void life_start(void);
 void life_thread(void);
 /** life_child() - we are a fork child. life_look() - are we one, and nobody told us? */
 void life_child(void);
-void life_look(void);
+/** One page that a fork wipes: 0 in a child that libc's handlers did not see; NULL: no such page.
+ */
+extern volatile char *life_alive;
+
+static inline void life_look(void)
+{
+	if (unlikely(life_alive && !*life_alive))
+		life_child();
+}
+
 extern bool life_over; /* the process is ending: nothing is deferred any more */
 
 #endif

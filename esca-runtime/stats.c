@@ -34,6 +34,7 @@ void stats_clock(uint64_t ticks_per_us)
 
 void stats_open(const char *path)
 {
+	struct stat st;
 	long fd, map;
 
 	if (!*path)
@@ -41,12 +42,19 @@ void stats_open(const char *path)
 	fd = raw_syscall(SYS_openat, AT_FDCWD, (long)path, O_RDWR | O_CLOEXEC, 0, 0, 0);
 	if (raw_is_error(fd))
 		return;
+	/* What is not whole would be a SIGBUS later. */
+	if (raw_syscall(SYS_fstat, fd, (long)&st, 0, 0, 0, 0) ||
+	    st.st_size != (off_t)sizeof(*area)) {
+		raw_syscall(SYS_close, fd, 0, 0, 0, 0, 0);
+		return;
+	}
 	map = raw_syscall(SYS_mmap, 0, sizeof(*area), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	raw_syscall(SYS_close, fd, 0, 0, 0, 0, 0);
 	if (raw_is_error(map))
 		return;
 	area = (struct esca_stats_area *)map;
-	if (area->magic != ESCA_STATS_MAGIC || area->nslots > ESCA_STATS_SLOTS)
+	if (area->magic != ESCA_STATS_MAGIC || area->abi != ESCA_PLAN_ABI ||
+	    area->nslots > ESCA_STATS_SLOTS)
 		area = NULL;
 }
 

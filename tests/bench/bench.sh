@@ -108,8 +108,8 @@ server() # NAME - set cmd to its command line; 1 if it is not here
 			mimetype.assign = ("" => "text/plain")
 		END
 		cmd=(lighttpd -D -f "$tmp/conf") ;;
-	memcached) cmd=(memcached -l 127.0.0.1 -p $port -U 0 -t 1 -u nobody) ;;
-	redis) cmd=(redis-server --bind 127.0.0.1 --port $port --save "" --appendonly no --daemonize no) ;;
+	memcached) cmd=(memcached -l 127.0.0.1 -p "$port" -U 0 -t 1 -u nobody) ;;
+	redis) cmd=(redis-server --bind 127.0.0.1 --port "$port" --save "" --appendonly no --daemonize no) ;;
 	haproxy)
 		cat >"$tmp/conf" <<-END
 			global
@@ -185,7 +185,7 @@ bad=0
 : >"$tmp/all"
 printf 'ROW\tOPTIONS\tCPU us/REQ\tRATIO\tGOAL\tMET\tREQ/S RATIO\tP50 us\tP99 us\tREQ/TURN\tCROSSINGS/REQ\tGOAL\tMET\n' >"$tmp/lines"
 for row in "$@"; do
-	grep -q "^$row[[:space:]]" "$here/rows" || { echo "bench.sh: no row '$row'; there are: $(awk '/^[^#]/ { print $1 }' "$here/rows" | xargs)"; exit 2; }
+	grep -q "^${row}[[:space:]]" "$here/rows" || { echo "bench.sh: no row '$row'; there are: $(awk '/^[^#]/ { print $1 }' "$here/rows" | xargs)"; exit 2; }
 done
 while read -r name kind goal ahead most what <&3; do
 	case $name in '' | '#'*) continue ;; esac

@@ -208,7 +208,8 @@ void hang_up_hard(int fd)
 
 static const struct equiv_case *find(const char *name)
 {
-	const struct equiv_case *lists[] = {equiv_io, equiv_life, equiv_wait, equiv_ahead};
+	const struct equiv_case *lists[] = {equiv_io, equiv_life, equiv_turn, equiv_wait,
+					    equiv_ahead};
 	size_t i;
 
 	for (i = 0; i < sizeof(lists) / sizeof(*lists); i++) {

@@ -44,6 +44,7 @@ for case in ${ESCA_TEST:-$("$prog")}; do
 			cat "$dir/diff"
 			bad=1
 		fi
+		jq -c .total.fused_by "$dir/stats" >>"$dir/fused"
 		deferred=$(jq .total.deferred "$dir/stats")
 		echo "$case, $variant: $deferred calls deferred, $(jq .total.spills "$dir/stats") spills"
 		case $idle in *" $case "*) continue ;; esac
@@ -59,6 +60,13 @@ for case in ${ESCA_TEST:-$("$prog")}; do
 		spills=$((spills + $(jq .total.spills "$dir/stats")))
 	done
 	unset ESCA_TEST_CREDIT
+done
+# Each fusion that needs no backend's help was at work somewhere.
+[ -n "${ESCA_TEST:-}" ] || for fusion in header-body merge cork epoll-mod epoll-del eagain log close; do
+	[ "$(jq -s "map(.[\"$fusion\"]) | add" "$dir/fused")" -gt 0 ] || {
+		echo "the fusion $fusion did nothing in any case"
+		bad=1
+	}
 done
 [ -n "${ESCA_TEST:-}" ] || [ "$spills" -gt 0 ] || {
 	echo "nothing was spilled in any case"

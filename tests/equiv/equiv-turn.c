@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * equiv-turn.c - cases about what waits besides bytes: ends of streams, epoll registrations, reads
+ * that find nothing, and loops without epoll.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/select.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "equiv.h"
+
+static void put(int fd, const char *s)
+{
+	if (write(fd, s, strlen(s)) != (ssize_t)strlen(s))
+		die("put");
+}
+
+static void peer(void)
+{
+	int fd = dial(0);
+
+	say(fd, "request");
+	hear_all(fd, 100, false);
+}
+
+static int ctl(int ep, int op, int fd, uint32_t events, uint64_t data)
+{
+	struct epoll_event ev = {.events = events, .data.u64 = data};
+
+	return epoll_ctl(ep, op, fd, &ev);
+}
+
+/* Everything about a descriptor that was closed with bytes on their way. */
+static void close_server(void)
+{
+	int ep = epoll_new(), fd = serve_one(ep, EPOLLIN), other;
+	char c;
+
+	put(fd, "all of it");
+	note_result("close", close(fd));
+	note_result("close again", close(fd));
+	note_result("write", write(fd, "x", 1));
+	note_result("send", send(fd, "x", 1, MSG_NOSIGNAL));
+	note_result("read", read(fd, &c, 1));
+	note_result("mod", ctl(ep, EPOLL_CTL_MOD, fd, EPOLLIN, 1));
+	note_result("shutdown", shutdown(fd, SHUT_WR));
+	note_result("getfd", fcntl(fd, F_GETFD));
+	note_result("dup", dup(fd));
+	/* The lowest number that is free is that of the closed one. */
+	put(serve_one(ep, EPOLLIN), "second");
+	other = open("/dev/null", O_RDONLY | O_NONBLOCK);
+	note("the next descriptors: %d", other - fd);
+}
+
+static void two_peers(void)
+{
+	int fd = dial(0), second;
+
+	say(fd, "request");
+	hear_all(fd, 100, false);
+	second = dial(0);
+	say(second, "request");
+	hear_all(second, 100, false);
+}
+
+static void reuse_server(void)
+{
+	int ep = epoll_new(), i, fd = -1, last = -1;
+
+	for (i = 0; i < 20; i++) {
+		fd = serve_one(ep, EPOLLIN | EPOLLRDHUP);
+		if (last >= 0 && fd != last)
+			note("number %d after %d", fd, last);
+		put(fd, "header,");
+		put(fd, "body");
+		if (i % 3 == 0)
+			shutdown(fd, SHUT_WR);
+		if (i % 2 == 0 && ctl(ep, EPOLL_CTL_DEL, fd, 0, 0))
+			die("EPOLL_CTL_DEL");
+		close(fd);
+		last = fd;
+	}
+	note("served %d", i);
+}
+
+static void reuse_peer(void)
+{
+	int i;
+
+	for (i = 0; i < 20; i++)
+		peer();
+}
+
+static void shut_server(void)
+{
+	int fd = serve_one(epoll_new(), EPOLLIN);
+	char buf[8];
+	ssize_t n;
+
+	put(fd, "last words");
+	note_result("shutdown", shutdown(fd, SHUT_WR));
+	note_result("send", send(fd, "x", 1, MSG_NOSIGNAL));
+	while ((n = read(fd, buf, sizeof(buf))) < 0 && errno == EAGAIN)
+		usleep(1000);
+	note("read '%.*s'", (int)n, buf);
+	note_result("close", close(fd));
+}
+
+static void shut_peer(void)
+{
+	int fd = dial(0);
+
+	say(fd, "request");
+	hear_all(fd, 100, false);
+	say(fd, "bye");
+}
+
+/* What the kernel would answer, and which registration is in force at the next wait. */
+static void ctl_server(void)
+{
+	int ep = epoll_new(), other = epoll_create1(0), fd = serve_one(ep, EPOLLIN), i;
+	struct epoll_event ev;
+
+	put(fd, "one,");
+	note_result("mod", ctl(ep, EPOLL_CTL_MOD, fd, EPOLLIN | EPOLLOUT, 1));
+	note_result("same", ctl(ep, EPOLL_CTL_MOD, fd, EPOLLIN | EPOLLOUT, 1));
+	note_result("back", ctl(ep, EPOLL_CTL_MOD, fd, EPOLLIN, 2));
+	note_result("add", ctl(ep, EPOLL_CTL_ADD, fd, EPOLLIN, 2));
+	note_result("del", ctl(ep, EPOLL_CTL_DEL, fd, 0, 0));
+	note_result("del again", ctl(ep, EPOLL_CTL_DEL, fd, 0, 0));
+	note_result("mod after del", ctl(ep, EPOLL_CTL_MOD, fd, EPOLLIN, 3));
+	note_result("add after del", ctl(ep, EPOLL_CTL_ADD, fd, EPOLLOUT, 0xabcdef0123456789));
+	note_result("elsewhere", ctl(other, EPOLL_CTL_MOD, fd, EPOLLIN, 4));
+	note_result("wait", epoll_wait(ep, &ev, 1, 10000));
+	note("events %x data %llx", ev.events, (unsigned long long)ev.data.u64);
+	for (i = 0; i < 3; i++) {
+		note_result("no event", ctl(ep, EPOLL_CTL_MOD, fd, 0, 5));
+		note_result("out", ctl(ep, EPOLL_CTL_MOD, fd, EPOLLOUT, 6));
+		note_result("wait", epoll_wait(ep, &ev, 1, 10000));
+		note("events %x data %llx", ev.events, (unsigned long long)ev.data.u64);
+	}
+	put(fd, "two");
+	note_result("edge", ctl(ep, EPOLL_CTL_MOD, fd, EPOLLOUT | EPOLLET, 7));
+	note_result("wait", epoll_wait(ep, &ev, 1, 10000));
+	note("events %x data %llx", ev.events, (unsigned long long)ev.data.u64);
+	note_result("edge again", ctl(ep, EPOLL_CTL_MOD, fd, EPOLLOUT | EPOLLET, 7));
+	note_result("wait", epoll_wait(ep, &ev, 1, 10000));
+	note_result("and nothing more", epoll_wait(ep, &ev, 1, 20));
+	note_result("del", ctl(ep, EPOLL_CTL_DEL, fd, 0, 0));
+	note_result("close", close(fd));
+	note_result("nothing", epoll_wait(ep, &ev, 1, 20));
+}
+
+/* Reads that find nothing left, and what comes after them. */
+static void again_server(void)
+{
+	int ep = epoll_new(), fd = accept_wait(ep, EPOLLIN), i;
+	char buf[64];
+
+	for (i = 0; i < 8; i++) {
+		ssize_t n;
+
+		if (next_event(ep, NULL) != fd)
+			die("whose event");
+		n = read(fd, buf, sizeof(buf));
+		note("read '%.*s'", (int)n, buf);
+		note_result("again",
+			    i % 2 ? recv(fd, buf, sizeof(buf), 0) : read(fd, buf, sizeof(buf)));
+		put(fd, "+");
+	}
+	if (next_event(ep, NULL) != fd)
+		die("whose event");
+	note_result("at the end", read(fd, buf, sizeof(buf)));
+}
+
+static void again_peer(void)
+{
+	int fd = dial(0), i;
+
+	for (i = 0; i < 8; i++) {
+		say(fd, "ping");
+		hear(fd, 1);
+	}
+}
+
+#define POLLED 3
+
+/* One loop, three connections, no epoll. */
+static void loop_without(bool by_select)
+{
+	struct pollfd p[POLLED + 1] = {{.fd = listener, .events = POLLIN}};
+	int n = 0, served = 0, i;
+	char buf[64];
+
+	while (served < POLLED) {
+		fd_set in;
+		int ret, max = 0;
+
+		FD_ZERO(&in);
+		for (i = 0; i <= n; i++) {
+			p[i].revents = 0;
+			FD_SET(p[i].fd, &in);
+			max = p[i].fd > max ? p[i].fd : max;
+		}
+		ret = by_select ? select(max + 1, &in, NULL, NULL, NULL)
+				: poll(p, (nfds_t)n + 1, 10000);
+		if (ret <= 0)
+			die("wait");
+		for (i = n; i >= 0; i--) {
+			int fd = p[i].fd;
+
+			if (by_select ? !FD_ISSET(fd, &in) : !p[i].revents)
+				continue;
+			if (fd == listener) {
+				fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
+				if (fd < 0)
+					die("accept4");
+				n++;
+				p[n].fd = fd;
+				p[n].events = POLLIN;
+				continue;
+			}
+			if (read(fd, buf, sizeof(buf)) <= 0)
+				die("read");
+			put(fd, "header,");
+			put(fd, "body,");
+			put(fd, "end");
+			close(fd);
+			note_result("write after close", write(fd, "x", 1));
+			p[i] = p[n--];
+			served++;
+		}
+	}
+}
+
+static void poll_server(void)
+{
+	loop_without(false);
+}
+
+static void select_server(void)
+{
+	loop_without(true);
+}
+
+static void polled_peer(void)
+{
+	int fd[POLLED], i;
+
+	for (i = 0; i < POLLED; i++)
+		fd[i] = dial(0);
+	for (i = 0; i < POLLED; i++)
+		say(fd[i], "request");
+	for (i = 0; i < POLLED; i++)
+		hear_all(fd[i], 100, false);
+}
+
+const struct equiv_case equiv_turn[] = {
+	{"close", close_server, two_peers},	{"reuse", reuse_server, reuse_peer},
+	{"shut", shut_server, shut_peer},	{"ctl", ctl_server, peer},
+	{"again", again_server, again_peer},	{"poll", poll_server, polled_peer},
+	{"select", select_server, polled_peer}, {NULL, NULL, NULL},
+};
