@@ -93,7 +93,8 @@ static inline int stream_waits(struct fd_entry *e, long fd)
 		return ESCA_PASS_SHARED;
 	if (!e->reg_ep)
 		return e->poll_q == self.q ? STREAM_READY : ESCA_PASS_UNWATCHED;
-	if (e->reg_events & (EPOLLONESHOT | EPOLLEXCLUSIVE))
+	if (unlikely(e->reg_events & (EPOLLONESHOT | EPOLLEXCLUSIVE)) &&
+	    ((e->reg_events & EPOLLEXCLUSIVE) || (e->flags & FD_TWIN)))
 		return ESCA_PASS_EXOTIC;
 	ep = fd_get(e->reg_ep - 1);
 	if (ep->gen != e->reg_gen)

@@ -25,7 +25,7 @@ void late_error(struct fd_entry *e, int fd, int err)
 	 * that anyway; an edge-triggered one may have had its edge before it wrote, so registering
 	 * again makes the kernel look and report once more.
 	 */
-	if (e->reg_ep && (e->reg_events & EPOLLET)) {
+	if (e->reg_ep && (e->reg_events & EPOLLET) && !e->fired) {
 		ev.events = e->reg_events;
 		ev.data.u64 = e->reg_data;
 		kernel(SYS_epoll_ctl, e->reg_ep - 1, EPOLL_CTL_MOD, fd, (long)&ev, 0);

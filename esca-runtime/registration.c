@@ -30,6 +30,9 @@ void registration_set(struct fd_entry *e, struct fd_entry *ep, long epfd,
 	e->reg_gen = ep->gen;
 	e->reg_events = ev->events;
 	e->reg_data = ev->data.u64;
+	e->fired = false;
+	if (ev->events & EPOLLONESHOT)
+		ep->flags |= FD_HEED;
 	turn_index(e);
 }
 

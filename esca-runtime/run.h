@@ -140,6 +140,7 @@ enum fd_flag {
 	FD_TAGGED = 64,	   /* the kernel's epoll registration is ours (spill.c), not the server's */
 	FD_TAGCLASH = 128, /* epoll instance with server data that looks like our tags */
 	FD_INDEXED = 256,  /* in the index of registrations (turn.c) */
+	FD_TAGS = 2048,	   /* epoll instance that may report our tags when nothing is spilled */
 	FD_HEED = 1024,	   /* epoll instance whose events are looked at: turn_events() */
 	FD_NOAHEAD = 2048, /* never read ahead */
 	FD_READS = 4096,   /* the server reads it by plain calls and got less than it asked for */
@@ -164,10 +165,11 @@ struct fd_entry {
 	uint8_t cls;
 	uint8_t ctl;
 	uint16_t flags;
-	bool shared;	       /* two threads use it; written by either, so no bit of flags */
-	bool reads;	       /* opened O_RDONLY; what it is, its first fstat() tells */
-	uint8_t log_pending;   /* lines of it wait in owner's queue */
-	uint8_t cork, nodelay; /* what the kernel has: 0, 1, OPT_UNKNOWN */
+	bool shared;	     /* two threads use it; written by either, so no bit of flags */
+	bool fired;	     /* its EPOLLONESHOT registration has reported and is not armed again */
+	bool reads;	     /* opened O_RDONLY; what it is, its first fstat() tells */
+	uint8_t log_pending; /* lines of it wait in owner's queue */
+	uint8_t cork, nodelay;		 /* what the kernel has: 0, 1, OPT_UNKNOWN */
 	uint8_t cork_want, nodelay_want; /* what the server set; applied at the flush */
 	/* the peer has a lot to read first: the socket is likely full until it says something */
 	bool bulk;

@@ -73,7 +73,7 @@ static void arm(struct fd_entry *e, struct spill *s)
 	uint32_t own = 0;
 	long ret = -ENOENT;
 
-	if (!(e->flags & FD_ZOMBIE) && e->reg_ep)
+	if (!(e->flags & FD_ZOMBIE) && e->reg_ep && !e->fired)
 		own = e->reg_events & ~(uint32_t)(EPOLLONESHOT | EPOLLEXCLUSIVE);
 	ev.events = own | EPOLLOUT;
 	ev.data.u64 = (uint64_t)SPILL_TAG << 32 | (uint32_t)s->fd;
@@ -97,6 +97,13 @@ static void disarm(struct fd_entry *e, struct spill *s)
 	e->flags &= (uint16_t)~FD_TAGGED;
 	ev.events = e->reg_events;
 	ev.data.u64 = e->reg_data;
+	if (e->fired) {
+		/* The server is told nothing until it arms it again; the kernel may yet report an
+		 * end, once, and that must not be taken for the server's event. */
+		ev.events = EPOLLONESHOT;
+		ev.data.u64 = (uint64_t)SPILL_TAG << 32 | (uint32_t)s->fd;
+		fd_get(s->ep - 1)->flags |= FD_TAGS;
+	}
 	kernel(SYS_epoll_ctl, s->ep - 1, e->reg_ep ? EPOLL_CTL_MOD : EPOLL_CTL_DEL, s->fd,
 	       (long)&ev, 0);
 }
@@ -440,6 +447,18 @@ out:
 	return ret;
 }
 
+/* A one-shot registration reports: the server's part of it is over until it is armed again. */
+static void fire(struct fd_entry *e)
+{
+	struct queue *q = e->owner;
+
+	queue_lock(q);
+	e->fired = true;
+	if (e->spill)
+		arm(e, e->spill);
+	queue_unlock(q);
+}
+
 int spill_events(struct epoll_event *evs, int n)
 {
 	int i, left = 0;
@@ -462,11 +481,13 @@ int spill_events(struct epoll_event *evs, int n)
 		 */
 		if (!e || !e->spill)
 			continue;
+		give = ev.events & ~(uint32_t)EPOLLOUT & (e->reg_events | EPOLLERR | EPOLLHUP);
+		if (!e->reg_ep || (e->flags & FD_ZOMBIE) || e->fired)
+			give = 0;
+		if (give && (e->reg_events & EPOLLONESHOT))
+			fire(e);
 		if (ev.events & (EPOLLOUT | EPOLLERR | EPOLLHUP))
 			spill_drain(e, fd);
-		if (!e->reg_ep || (e->flags & FD_ZOMBIE))
-			continue;
-		give = ev.events & ~(uint32_t)EPOLLOUT & (e->reg_events | EPOLLERR | EPOLLHUP);
 		if (!give)
 			continue;
 		evs[left].events = give;

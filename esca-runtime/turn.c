@@ -173,6 +173,8 @@ void turn_events(int epfd, const struct fd_entry *ep, const struct epoll_event *
 
 		if (!e || (e->flags & FD_TWIN))
 			continue;
+		if (e->reg_events & EPOLLONESHOT)
+			e->fired = true;
 		e->ready = evs[i].events;
 		e->ready_turn = self.q->turn;
 	}

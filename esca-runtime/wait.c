@@ -112,6 +112,14 @@ static long flush_ready(long nr, long a0, long a1, long a2, long a3, long a4)
 	return queue_flush_ready(q, &h);
 }
 
+/* May instance @epfd report a tag of ours though nothing is spilled? */
+static bool tags_left(long epfd)
+{
+	const struct fd_entry *ep = fd_get(epfd);
+
+	return ep && (ep->flags & FD_TAGS);
+}
+
 long wait_epoll(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 {
 	struct fd_entry *ep;
@@ -138,7 +146,8 @@ long wait_epoll(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 			n = sleeping_syscall(nr, a0, a1, a2, a3, a4, a5);
 		}
 		/* This flush, or that of another thread meanwhile, may have spilled. */
-		if (n > 0 && unlikely(__atomic_load_n(&spill_total, __ATOMIC_RELAXED))) {
+		if (n > 0 &&
+		    unlikely(__atomic_load_n(&spill_total, __ATOMIC_RELAXED) || tags_left(a0))) {
 			n = spill_events((struct epoll_event *)a1, (int)n);
 			if (!n)
 				n = wait_spilled(nr, a0, a1, a2, a3, a4, a5);

@@ -190,6 +190,51 @@ static void again_peer(void)
 	}
 }
 
+/* Armed for one event each time, also while what was answered waits for the peer. */
+static void oneshot_server(void)
+{
+	static char chunk[1000];
+	int ep = epoll_new(), fd, sent = 0, i;
+	struct epoll_event ev;
+	ssize_t n;
+	char c;
+
+	set_int(listener, SOL_SOCKET, SO_SNDBUF, 4608);
+	fd = serve_one(ep, EPOLLIN);
+	note_result("arm", ctl(ep, EPOLL_CTL_MOD, fd, EPOLLIN | EPOLLONESHOT, 1));
+	memset(chunk, 'x', sizeof(chunk));
+	while (sent < 40000 && (n = write(fd, chunk, sizeof(chunk))) > 0)
+		sent += (int)n;
+	for (i = 0; i < 4; i++) {
+		/* The peer has written; nothing else is to come before it is armed again. */
+		note_result("wait", epoll_wait(ep, &ev, 1, 10000));
+		note("events %x data %d", ev.events, (int)ev.data.u64);
+		note_result("not armed", epoll_wait(ep, &ev, 1, 20));
+		if (read(fd, &c, 1) != 1)
+			die("read");
+		note_result("arm", ctl(ep, EPOLL_CTL_MOD, fd, EPOLLIN | EPOLLONESHOT, (uint64_t)i));
+	}
+	*accepted = (uint64_t)sent;
+	close(fd);
+}
+
+static void oneshot_peer(void)
+{
+	static char buf[4096];
+	int fd = dial(2048);
+	uint64_t got = 0;
+	ssize_t n;
+
+	say(fd, "request");
+	while (got < 1 && (n = read(fd, buf, 1)) > 0)
+		got += (uint64_t)n;
+	say(fd, "abcd");
+	usleep(200000);
+	while ((n = read(fd, buf, sizeof(buf))) > 0)
+		got += (uint64_t)n;
+	note("what was accepted was sent: %s", got == *accepted ? "yes" : "no");
+}
+
 #define POLLED 3
 
 /* One loop, three connections, no epoll. */
@@ -263,8 +308,13 @@ static void polled_peer(void)
 }
 
 const struct equiv_case equiv_turn[] = {
-	{"close", close_server, two_peers},	{"reuse", reuse_server, reuse_peer},
-	{"shut", shut_server, shut_peer},	{"ctl", ctl_server, peer},
-	{"again", again_server, again_peer},	{"poll", poll_server, polled_peer},
-	{"select", select_server, polled_peer}, {NULL, NULL, NULL},
+	{"close", close_server, two_peers},
+	{"reuse", reuse_server, reuse_peer},
+	{"shut", shut_server, shut_peer},
+	{"ctl", ctl_server, peer},
+	{"again", again_server, again_peer},
+	{"oneshot", oneshot_server, oneshot_peer},
+	{"poll", poll_server, polled_peer},
+	{"select", select_server, polled_peer},
+	{NULL, NULL, NULL},
 };
