@@ -18,7 +18,7 @@ DATED = ['Date: Sun, 02 Feb 2020 02:02:02 GMT']
 
 
 def request(method, path, body=None, *fields):
-	lines = [f'{method} {PREFIX}{path} HTTP/1.1', 'Host: t', *fields]
+	lines = [f'{method} {PREFIX}{path} HTTP/1.1', 'Host: t', 'X-Id: talk', *fields]
 	if body is not None:
 		lines.append(f'Content-Length: {len(body)}')
 	return '\r\n'.join(lines).encode() + b'\r\n\r\n' + (body or b'')

@@ -7,7 +7,6 @@ needs="nginx:nginx ${needs:-}"
 # shellcheck source=tests/servers/servers-lib.sh
 . "$top_srcdir/tests/servers/servers-lib.sh"
 nginx=$(command -v nginx)
-loose='abort-' # the scenarios of which the log's status and size may vary
 
 # configure RUN [DIRECTIVE...] - write the configuration of the server that start() starts next into $dir/RUN.
 # Words before the others: workers=N daemon=on|off sndbuf=SIZE (of the server's sockets), listen=WORD (of the port), "events DIRECTIVE" for
@@ -92,41 +91,6 @@ start()
 serves()
 {
 	[ -s "$run/pid" ] && (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null
-}
-
-log_sorted() # FILE - what is behind an aborted answer is read or not, as it happens
-{
-	sed "/^abort-pipeline[^ ]*\.[12] /d; s/^\(\($loose\)[^ ]*\) [0-9]* [0-9]*/\1 * */" "$1" | sort
-}
-
-# check_log A B - B's access log against that of A and against what its clients got.
-check_log()
-{
-	local log=$dir/$2/access.log bad=0
-
-	[ -e "$dir/$1/access.log" ] || return 0
-	log_sorted "$dir/$1/access.log" >"$dir/log-a"
-	log_sorted "$log" >"$dir/log-b"
-	diff "$dir/log-a" "$dir/log-b" >"$dir/diff" || {
-		bad=1
-		fail "$2: the access log differs from that of $1: $(head -n 5 "$dir/diff")"
-	}
-	# One line for each answer; ids of one connection in the order of its requests.
-	awk 'NR == FNR { n[$1 " " $2]++; next }
-		$1 != "-" {
-			split($1, id, "."); conn = FILENAME id[1] "." id[2]
-			if (conn in last && id[3] + 0 <= last[conn]) { print "out of order: " $0; bad = 1 }
-			last[conn] = id[3] + 0
-		}
-		{ seen[$1 " " $2]++ }
-		END {
-			for (k in n) if (seen[k] != n[k]) { print k ": answered " n[k] " times, logged " seen[k] + 0; bad = 1 }
-			exit bad
-		}' <(cat "$dir/$2"/*/answered) "$log" >"$dir/diff" || {
-		bad=1
-		fail "$2: the access log is wrong: $(head -n 5 "$dir/diff")"
-	}
-	return $bad
 }
 
 make_files

@@ -16,6 +16,7 @@ done
 dir=$(mktemp -d "${TMPDIR:-/tmp}/esca-servers.XXXXXX")
 chmod 755 "$dir" # workers of servers are not root
 failures=0
+loose='abort-'   # the scenarios of which the log's status and size may vary
 server=          # what start() started
 kept=()          # servers put aside by keep()
 trap 'finish' EXIT
@@ -149,8 +150,10 @@ launch()
 
 	shift 2
 	under "$how" "$@"
+	set -m # a process group of its own: some servers signal all of it
 	"${cmd[@]}" >"$run/out" 2>"$run/err" </dev/null &
 	server=$!
+	set +m
 	master=$server
 	wait_for 10 eval "$ready" || {
 		fail "$how: the server is not ready within 10 s: $(cat "$run/err" "$run/out")"
@@ -222,6 +225,41 @@ compare()
 		fail "$2: the answers differ from those of $1"
 		return 1
 	}
+}
+
+log_sorted() # FILE - what is behind an aborted answer is read or not, as it happens
+{
+	sed "/^abort-pipeline[^ ]*\.[12] /d; s/^\(\($loose\)[^ ]*\) [0-9]* [0-9]*/\1 * */" "$1" | sort
+}
+
+# check_log A B - B's access log against that of A and against what its clients got.
+check_log()
+{
+	local log=$dir/$2/access.log bad=0
+
+	[ -e "$dir/$1/access.log" ] || return 0
+	log_sorted "$dir/$1/access.log" >"$dir/log-a"
+	log_sorted "$log" >"$dir/log-b"
+	diff "$dir/log-a" "$dir/log-b" >"$dir/diff" || {
+		bad=1
+		fail "$2: the access log differs from that of $1: $(head -n 5 "$dir/diff")"
+	}
+	# One line for each answer; ids of one connection in the order of its requests.
+	awk 'NR == FNR { n[$1 " " $2]++; next }
+		$1 != "-" {
+			split($1, id, "."); conn = FILENAME id[1] "." id[2]
+			if (conn in last && id[3] + 0 <= last[conn]) { print "out of order: " $0; bad = 1 }
+			last[conn] = id[3] + 0
+		}
+		{ seen[$1 " " $2]++ }
+		END {
+			for (k in n) if (seen[k] != n[k]) { print k ": answered " n[k] " times, logged " seen[k] + 0; bad = 1 }
+			exit bad
+		}' <(cat "$dir/$2"/*/answered) "$log" >"$dir/diff" || {
+		bad=1
+		fail "$2: the access log is wrong: $(head -n 5 "$dir/diff")"
+	}
+	return $bad
 }
 
 # play RUN NAME COPIES FILE [SCENARIO...] - let the clients of a scenario file at the server; transcripts go to $dir/RUN/NAME.

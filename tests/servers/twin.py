@@ -186,8 +186,8 @@ class Pair:
 		if a == b:
 			self.same = n
 			return
-		# A date may be cut: what is behind the last place where one may begin is looked at again.
-		begin = max(0, self.same - 64)
+		# From where no date is cut; what is behind the last place where one may begin is looked at again.
+		begin = min(self.at, self.same)
 		a, b = (DATE.sub(rb'\1D', bytes(s.got[begin:n])) for s in self.sides)
 		if a != b and a[:-48] != b[:-48]:
 			self.differ('the answers differ')
