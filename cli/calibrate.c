@@ -490,10 +490,6 @@ static void calibrate_net(struct cost *c)
 
 #ifdef HAVE_LIBURING
 /*
- * An operation that costs next to nothing itself and runs inline: a recv that finds nothing. What
- * it costs more in io_uring than alone, beside the crossing, is what an operation costs there.
- */
-/*
  * What an operation of a ring costs beside its work: sends of a reply's size, which succeed, as
  * those of a flush do; through a ring as libesca.so has it, and by plain calls.
  */
