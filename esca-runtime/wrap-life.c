@@ -274,7 +274,9 @@ struct esca_hooks esca_hooks = {
 	X(int, fileno_unlocked, (FILE * f), (f))                                                   \
 	X(DIR *, fdopendir, (int fd), (fd))                                                        \
 	X(int, closedir, (DIR * d), (d))                                                           \
-	X(int, dirfd, (DIR * d), (d))
+	X(int, dirfd, (DIR * d), (d))                                                              \
+	X(int, vdprintf, (int fd, const char *fmt, va_list ap), (fd, fmt, ap))                     \
+	X(int, __vdprintf_chk, (int fd, int flag, const char *fmt, va_list ap), (fd, flag, fmt, ap))
 
 #define POINTER(ret, name, params, args) static ret(*real_##name) params;
 BARRIERS(POINTER)
@@ -625,6 +627,44 @@ API int fclose(FILE *f)
 	if (fd >= 0)
 		esca_hooks.forget(fd);
 	return REAL(fclose)(f);
+}
+
+API int vdprintf(int fd, const char *fmt, va_list ap)
+{
+	if (fd >= 0)
+		esca_hooks.forget(fd);
+	return REAL(vdprintf)(fd, fmt, ap);
+}
+
+API int __vdprintf_chk(int fd, int flag, const char *fmt, va_list ap);
+API int __vdprintf_chk(int fd, int flag, const char *fmt, va_list ap)
+{
+	if (fd >= 0)
+		esca_hooks.forget(fd);
+	return REAL(__vdprintf_chk)(fd, flag, fmt, ap);
+}
+
+API int __attribute__((format(printf, 2, 3))) dprintf(int fd, const char *fmt, ...)
+{
+	va_list ap;
+	int ret;
+
+	va_start(ap, fmt);
+	ret = vdprintf(fd, fmt, ap);
+	va_end(ap);
+	return ret;
+}
+
+API int __dprintf_chk(int fd, int flag, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+API int __dprintf_chk(int fd, int flag, const char *fmt, ...)
+{
+	va_list ap;
+	int ret;
+
+	va_start(ap, fmt);
+	ret = __vdprintf_chk(fd, flag, fmt, ap);
+	va_end(ap);
+	return ret;
 }
 
 API FILE *fdopen(int fd, const char *mode)

@@ -24,6 +24,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -114,6 +115,26 @@ API ssize_t pwritev64(int fd, const struct iovec *iov, int cnt, off64_t off)
 	return CALL4(pwritev, fd, iov, cnt, off);
 }
 
+API ssize_t preadv2(int fd, const struct iovec *iov, int cnt, off_t off, int flags)
+{
+	return CALL6(preadv2, fd, iov, cnt, off, 0, flags);
+}
+
+API ssize_t preadv64v2(int fd, const struct iovec *iov, int cnt, off64_t off, int flags)
+{
+	return CALL6(preadv2, fd, iov, cnt, off, 0, flags);
+}
+
+API ssize_t pwritev2(int fd, const struct iovec *iov, int cnt, off_t off, int flags)
+{
+	return CALL6(pwritev2, fd, iov, cnt, off, 0, flags);
+}
+
+API ssize_t pwritev64v2(int fd, const struct iovec *iov, int cnt, off64_t off, int flags)
+{
+	return CALL6(pwritev2, fd, iov, cnt, off, 0, flags);
+}
+
 API ssize_t sendfile(int out, int in, off_t *off, size_t n)
 {
 	return CALL4(sendfile, out, in, off, n);
@@ -127,6 +148,16 @@ API ssize_t sendfile64(int out, int in, off64_t *off, size_t n)
 API ssize_t splice(int in, off64_t *off_in, int out, off64_t *off_out, size_t n, unsigned int flags)
 {
 	return CALL6(splice, in, off_in, out, off_out, n, flags);
+}
+
+API ssize_t tee(int in, int out, size_t n, unsigned int flags)
+{
+	return CALL4(tee, in, out, n, flags);
+}
+
+API ssize_t vmsplice(int fd, const struct iovec *iov, size_t n, unsigned int flags)
+{
+	return CALL4(vmsplice, fd, iov, n, flags);
 }
 
 API int close(int fd)
@@ -336,6 +367,21 @@ API int pipe2(int fds[2], int flags)
 API int eventfd(unsigned int value, int flags)
 {
 	return CALL2(eventfd2, value, flags);
+}
+
+API int eventfd_read(int fd, eventfd_t *value)
+{
+	return CALL3(read, fd, value, sizeof(*value)) == sizeof(*value) ? 0 : -1;
+}
+
+API int eventfd_write(int fd, eventfd_t value)
+{
+	return CALL3(write, fd, &value, sizeof(value)) == sizeof(value) ? 0 : -1;
+}
+
+API int timerfd_create(clockid_t clock, int flags)
+{
+	return CALL2(timerfd_create, clock, flags);
 }
 
 /* --- sockets --- */
