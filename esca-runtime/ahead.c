@@ -388,7 +388,7 @@ long ahead_wait(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 		if (raw_is_error(ret))
 			return ret;
 		n = (int)ret;
-		if (n && spill_total)
+		if (n && (spill_total || (ep->flags & FD_TAGS)))
 			n = spill_events(evs, n);
 	}
 	for_each_held(a, s, e)

@@ -290,6 +290,23 @@ static void end(struct op *op)
 	kernel(SYS_close, fd, 0, 0, 0, 0);
 }
 
+/*
+ * If not all of it went out, what is to be done about that must know which one-shot registrations
+ * have just reported.
+ */
+static int send_ready(struct queue *q, unsigned int n, struct harvest *h)
+{
+	int ready = backend->send_ready(q, q->sends, n, h);
+	unsigned int i;
+
+	for (i = 0; i < n && ready; i++)
+		if (unlikely(q->sends[i].result != (long)q->sends[i].len)) {
+			turn_events(h->ep, fd_get(h->ep), h->evs, ready);
+			break;
+		}
+	return ready;
+}
+
 static int flush_with(struct queue *q, struct op *more, struct harvest *h)
 {
 	unsigned int n, i = 0, sets = 0, left;
@@ -312,7 +329,7 @@ static int flush_with(struct queue *q, struct op *more, struct harvest *h)
 	n = collect(q, more);
 	/* What a close takes away is not to be reported any more. */
 	if (n && h && !q->ncloses)
-		ready = backend->send_ready(q, q->sends, n, h);
+		ready = send_ready(q, n, h);
 	else if (n)
 		backend->send(q, q->sends, n);
 	now = q->now = tsc();
