@@ -81,7 +81,7 @@ equal()
 		*)
 			[ "$name" != sendfile ] || play "$name-$how" seq 0 scenarios
 			play "$name-$how" all 2 scenarios
-			HTTP_UP=echo talk "$name-$how" talk 2 http-talk.py "$address"
+			HTTP_UP="echo" talk "$name-$how" talk 2 http-talk.py "$address"
 			;;
 		esac
 		stop INT

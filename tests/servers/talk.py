@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 
-DEADLINE = 30
+DEADLINE = 20
 dialogues = []
 
 
