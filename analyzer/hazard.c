@@ -182,7 +182,7 @@ static struct judgement judge_sendfile(const struct trace_call *c, const struct 
 		return j;
 	if (!c->args[2])
 		return judge(VERDICT_BARRIER, REASON_FILE_POSITION);
-	if (c->args[3] > lim->copy_max)
+	if (c->args[3] > lim->file_max)
 		return judge(VERDICT_BARRIER, REASON_BIG_FILE);
 	return judge(VERDICT_DEFER, REASON_SMALL_FILE);
 }

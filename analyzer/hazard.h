@@ -15,14 +15,14 @@
 /**
  * struct limits - the bounds of the runtime, so that what is predicted is what it does; see
  * esca-runtime/plan.h.
- * @copy_max: bytes of one write, or of one file piece, that are copied into the queue.
+ * @copy_max, @file_max: bytes of one write, of one file piece, that are copied into the queue.
  * @credit_max: bytes of one stream that may wait.
  * @log_max: bytes of one log write that may wait.
  * @queue_calls, @queue_bytes: what may wait in one thread.
  * @age_ns: how long the oldest may have waited when the next call is made.
  */
 struct limits {
-	uint32_t copy_max;
+	uint32_t copy_max, file_max;
 	uint32_t credit_max;
 	uint32_t log_max;
 	uint32_t queue_calls;

@@ -100,7 +100,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 							ESCA_QUEUE_CALLS, 0);
 		return 0;
 	case KEY_BYTES:
-		o->bytes = (unsigned int)options_number(state, "--max-bytes", arg, ESCA_COPY_MAX,
+		o->bytes = (unsigned int)options_number(state, "--max-bytes", arg, ESCA_FILE_MAX,
 							ESCA_QUEUE_BYTES, 1);
 		return 0;
 	case KEY_DELAY:
@@ -122,7 +122,7 @@ static char *with_bounds(int key, const char *text, void *input)
 		break;
 	case KEY_BYTES:
 		n = asprintf(&s, "%s (%dK, which is the most; at least %dK)", text,
-			     ESCA_QUEUE_BYTES >> 10, ESCA_COPY_MAX >> 10);
+			     ESCA_QUEUE_BYTES >> 10, ESCA_FILE_MAX >> 10);
 		break;
 	case KEY_DELAY:
 		n = asprintf(&s, "%s (%d; at most %d)", text, ESCA_QUEUE_AGE, ESCA_QUEUE_AGE_MAX);

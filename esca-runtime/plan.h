@@ -136,8 +136,10 @@ struct esca_stats_slot {
 
 /* Descriptors beyond this number are never deferred on. */
 #define ESCA_FD_MAX 65536
-/* Bytes of one call, or of one small file, that are worth copying. */
+/* Bytes of one call that are worth copying. */
 #define ESCA_COPY_MAX (16 << 10)
+/* Bytes of a file that are worth reading to be sent in one packet with the header. */
+#define ESCA_FILE_MAX (24 << 10)
 /*
  * A bigger body does not share a packet with its header:
  * its pages would be out of line in every packet.
@@ -152,7 +154,7 @@ struct esca_stats_slot {
 #define ESCA_LOG_MAX 4096
 /* Calls, and bytes, that may wait in one thread. */
 #define ESCA_QUEUE_CALLS 256
-#define ESCA_QUEUE_BYTES (256 << 10)
+#define ESCA_QUEUE_BYTES (1 << 20)
 /* Microseconds that the oldest of them may have waited when the next call is made. */
 #define ESCA_QUEUE_AGE	   500
 #define ESCA_QUEUE_AGE_MAX 20000 /* that a user may set */

@@ -291,7 +291,7 @@ HANDLER(run_sendfile)
 			why = ESCA_PASS_OFF;
 		else if (!off || !in || *off < 0)
 			why = ESCA_PASS_EXOTIC;
-		else if (a3 > 0 && (size_t)a3 <= ESCA_COPY_MAX)
+		else if (a3 > 0 && (size_t)a3 <= ESCA_FILE_MAX)
 			why = ESCA_PASS_FULL;
 		if (why == ESCA_PASS_FULL && !e->bulk) {
 			if (!(in->flags & FD_INODE))

@@ -41,7 +41,7 @@ for list in frob merge,frob 'merge,' ',' '' none,merge MERGE; do
 	expect 64 'header-body, merge, .*read-ahead' --no-fuse "$list" -- /bin/true
 done
 expect 64 'fusions' --no-fuse none -- /bin/true
-for bound in '--max-calls 0' '--max-calls 257' '--max-calls x' '--max-calls 5K' '--max-bytes 16383' '--max-bytes 257K' '--max-bytes 1G' \
+for bound in '--max-calls 0' '--max-calls 257' '--max-calls x' '--max-calls 5K' '--max-bytes 24575' '--max-bytes 1025K' '--max-bytes 1G' \
 	'--max-bytes -1' '--max-bytes 18014398509481985K' '--max-delay 0' '--max-delay 20001' '--max-delay 5us'; do
 	# shellcheck disable=SC2086
 	expect 64 'is a number from' $bound -- /bin/true
@@ -77,8 +77,8 @@ fuses "" --fuse none
 fuses "" --no-fuse all
 fuses merge,log --fuse none --fuse merge,log
 fuses log --no-fuse all --fuse merge,log --no-fuse merge,cork
-[ "$(plan calls)/$(plan bytes)/$(plan age)" = calls=256/bytes=262144/age=500 ] || bad "the bounds are not the documented ones"
-[ "$(plan calls --max-calls 7)/$(plan bytes --max-bytes 20k)/$(plan age --max-delay 99)" = calls=7/bytes=20480/age=99 ] || bad "bounds do not come through"
+[ "$(plan calls)/$(plan bytes)/$(plan age)" = calls=256/bytes=1048576/age=500 ] || bad "the bounds are not the documented ones"
+[ "$(plan calls --max-calls 7)/$(plan bytes --max-bytes 30k)/$(plan age --max-delay 99)" = calls=7/bytes=30720/age=99 ] || bad "bounds do not come through"
 for name in $all; do
 	"$ESCA" run --help | tr -s ' \n' '  ' | grep -q "${name}[,:]" || bad "--help does not list $name"
 	grep -q "^.It Cm $name\$" "$top_srcdir/man/esca-run.1" || bad "the manual page does not describe $name"

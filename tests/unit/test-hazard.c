@@ -18,10 +18,11 @@
 
 static const struct limits limits = {
 	.copy_max = 16384,
+	.file_max = 24576,
 	.credit_max = 65536,
 	.log_max = 4096,
 	.queue_calls = 256,
-	.queue_bytes = 262144,
+	.queue_bytes = 1048576,
 	.age_ns = 500000,
 };
 
