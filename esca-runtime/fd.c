@@ -36,6 +36,7 @@ static void fd_clear(struct fd_entry *e)
 	if (unlikely(e->ahead))
 		ahead_close(e, (int)(e - fd_table), false);
 	turn_unindex(e);
+	late_error_drop(e);
 	memset(e, 0, sizeof(*e));
 	e->cork = e->cork_want = e->nodelay = e->nodelay_want = OPT_UNKNOWN;
 }
@@ -236,7 +237,7 @@ void fd_child(void)
 			fd_clear(e);
 			continue;
 		}
-		e->err = 0;
+		late_error_drop(e);
 		e->flags &= (uint16_t)~FD_TAGGED;
 		if (e->cls == FD_STREAM || e->cls == FD_EPOLL || e->cls == FD_SOCKET)
 			e->flags |= FD_NODEFER;

@@ -13,11 +13,15 @@
 
 #include <esca-runtime/run.h>
 
+uint32_t late_errors;
+
 void late_error(struct fd_entry *e, int fd, int err)
 {
 	struct epoll_event ev;
 
 	count(C_ERRORS, 1);
+	if (!e->err)
+		__atomic_fetch_add(&late_errors, 1, __ATOMIC_RELAXED);
 	e->err = (uint16_t)err;
 	e->flags |= FD_NODEFER;
 	/*
@@ -32,11 +36,31 @@ void late_error(struct fd_entry *e, int fd, int err)
 	}
 }
 
+void late_error_drop(struct fd_entry *e)
+{
+	if (e->err)
+		__atomic_fetch_sub(&late_errors, 1, __ATOMIC_RELAXED);
+	e->err = 0;
+}
+
+void late_error_events(int epfd, const struct fd_entry *ep, struct epoll_event *evs, int n)
+{
+	int i;
+
+	for (i = 0; i < n; i++) {
+		const struct fd_entry *e = turn_find(epfd, ep, evs[i].data.u64);
+
+		/* A broken pipe is no error of the socket, as poll(2) sees it. */
+		if (e && e->err && e->err != EPIPE)
+			evs[i].events |= EPOLLERR;
+	}
+}
+
 int late_error_take(struct fd_entry *e)
 {
 	int err = e->err;
 
-	e->err = 0;
+	late_error_drop(e);
 	return err;
 }
 

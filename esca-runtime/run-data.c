@@ -369,7 +369,7 @@ static void broken(struct fd_entry *e, long ret)
 		return;
 	flush_of(e);
 	e->flags |= FD_NODEFER;
-	e->err = 0;
+	late_error_drop(e);
 }
 
 /* How many bytes a read asks for; 0: not a plain read of a stream. */

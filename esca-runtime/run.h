@@ -325,6 +325,7 @@ struct queue {
 	bool small;	      /* it is in a turn of so few events that no call waits */
 	uint16_t gain;	      /* so many small turns more are worth it: their calls merge */
 	uint16_t degree;      /* events a turn, on average, in sixteenths */
+	uint16_t small_turns; /* of which one in so many is a try */
 	uint64_t turn;	      /* its number, unlike that of any other thread's */
 	uint16_t plain_turns; /* so many turns more in which nothing is deferred */
 	uint16_t long_score;  /* rises with each long turn, falls with each other */
@@ -508,6 +509,12 @@ void spill_child(void);
 void late_error(struct fd_entry *e, int fd, int err);
 /** late_error_take() - the error owed, which is then no longer owed; 0 if none. */
 int late_error_take(struct fd_entry *e);
+/** late_error_drop() - it is owed no longer. */
+void late_error_drop(struct fd_entry *e);
+/** How many descriptors are owed one. */
+extern uint32_t late_errors;
+/** late_error_events() - the kernel forgot it when it told us: its events say so still. */
+void late_error_events(int epfd, const struct fd_entry *ep, struct epoll_event *evs, int n);
 /**
  * late_error_on_write() - the same, for a call that writes: with the signal that goes with EPIPE.
  * Return: -errno.
@@ -572,8 +579,10 @@ void ahead_end(void);
 /** turn_end() - the thread is about to wait: no call waits any more until turn_begin(). */
 static inline void turn_end(void)
 {
-	if (self.q)
+	if (self.q) {
 		self.q->in_turn = self.q->small = false;
+		self.q->turn++; /* what it reported and found holds no longer */
+	}
 }
 
 /**

@@ -149,7 +149,7 @@ void turn_begin(unsigned int n)
 	if (n <= SMALL_EVENTS && q->degree <= SMALL_DEGREE) {
 		if (q->gain)
 			q->gain--;
-		else if (q->turn % PROBE_TURNS)
+		else if (++q->small_turns % PROBE_TURNS)
 			q->small = true;
 	}
 	q->in_turn = !q->small;
@@ -169,9 +169,9 @@ void turn_events(int epfd, const struct fd_entry *ep, const struct epoll_event *
 	if (!self.q)
 		return;
 	for (i = 0; i < n; i++) {
-		struct fd_entry *e = find(epfd + 1, ep->gen, evs[i].data.u64, NULL);
+		struct fd_entry *e = turn_find(epfd, ep, evs[i].data.u64);
 
-		if (!e || (e->flags & FD_TWIN))
+		if (!e)
 			continue;
 		if (e->reg_events & EPOLLONESHOT)
 			e->fired = true;

@@ -120,6 +120,19 @@ static bool tags_left(long epfd)
 	return ep && (ep->flags & FD_TAGS);
 }
 
+/*
+ * Another thread has waited on @ep so far: what that one has queued in the turn that it handed
+ * over, in whatever way, is made before this one waits.
+ */
+static void taken_over(struct fd_entry *ep)
+{
+	struct queue *q = ep->owner;
+
+	__atomic_store_n(&ep->shared, true, __ATOMIC_RELAXED);
+	if (__atomic_load_n(&q->n, __ATOMIC_RELAXED))
+		queue_flush(q);
+}
+
 long wait_epoll(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 {
 	struct fd_entry *ep;
@@ -129,6 +142,9 @@ long wait_epoll(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 	if (unlikely(self.bypass) && bypassed())
 		return sleeping_syscall(nr, a0, a1, a2, a3, a4, a5);
 	life_look();
+	ep = fd_get(a0);
+	if (ep && unlikely(ep->owner && ep->owner != self.q))
+		taken_over(ep);
 	if (unlikely(__atomic_load_n(&ahead_held, __ATOMIC_RELAXED))) {
 		flush();
 		turn_end();
@@ -155,7 +171,6 @@ long wait_epoll(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 	}
 waited:
 	if (n > 0) {
-		ep = fd_get(a0);
 		count(C_TURNS, 1);
 		turn_begin((unsigned int)n);
 		if (ep && self.q) {
@@ -163,6 +178,8 @@ waited:
 				claim(ep);
 			if (ep->flags & FD_HEED)
 				turn_events((int)a0, ep, (const struct epoll_event *)a1, (int)n);
+			if (unlikely(late_errors))
+				late_error_events((int)a0, ep, (struct epoll_event *)a1, (int)n);
 			if (fusing(ESCA_FUSE_AHEAD))
 				ahead_fetch((int)a0, ep, (const struct epoll_event *)a1, (int)n);
 		}
@@ -210,6 +227,20 @@ static void watched(long nr, long a0, long a1, long a2, long a3, unsigned int n)
 			watch((unsigned int)i);
 }
 
+/* As late_error_events(), for poll(2); select(2) has no word for an error. */
+static void late_polled(long nr, long a0, long a1)
+{
+	struct pollfd *p = (struct pollfd *)a0;
+	long i;
+
+	for (i = 0; (nr == SYS_poll || nr == SYS_ppoll) && i < a1; i++) {
+		const struct fd_entry *e = fd_get(p[i].fd);
+
+		if (e && e->err && e->err != EPIPE && p[i].revents)
+			p[i].revents |= POLLERR;
+	}
+}
+
 long wait_other(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 {
 	int64_t end = -1;
@@ -230,6 +261,8 @@ long wait_other(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 	}
 	if (likely(!spill_total) || nr != SYS_poll) {
 		n = pass(nr, a0, a1, a2, a3, a4, a5);
+		if (n > 0 && unlikely(late_errors))
+			late_polled(nr, a0, a1);
 		if (n > 0)
 			watched(nr, a0, a1, a2, a3, (unsigned int)n);
 		return n;
