@@ -64,12 +64,17 @@ int late_error_take(struct fd_entry *e)
 	return err;
 }
 
+long late_epipe(bool nosignal)
+{
+	if (!nosignal)
+		kernel(SYS_tgkill, raw_syscall(SYS_getpid, 0, 0, 0, 0, 0, 0),
+		       raw_syscall(SYS_gettid, 0, 0, 0, 0, 0, 0), SIGPIPE, 0, 0);
+	return -EPIPE;
+}
+
 long late_error_on_write(struct fd_entry *e, bool nosignal)
 {
 	int err = late_error_take(e);
 
-	if (err == EPIPE && !nosignal)
-		kernel(SYS_tgkill, raw_syscall(SYS_getpid, 0, 0, 0, 0, 0, 0),
-		       raw_syscall(SYS_gettid, 0, 0, 0, 0, 0, 0), SIGPIPE, 0, 0);
-	return -err;
+	return err == EPIPE ? late_epipe(nosignal) : -err;
 }

@@ -13,6 +13,15 @@
 
 /* --- out --- */
 
+/* A server that was told that a stream is broken is not told that a later write succeeds. */
+static long told(struct fd_entry *e, long ret)
+{
+	if (unlikely(ret == -EPIPE || ret == -ECONNRESET || ret == -ETIMEDOUT || ret == -ENOTCONN ||
+		     ret == -EHOSTUNREACH || ret == -ENETUNREACH))
+		e->flags |= FD_NODEFER;
+	return ret;
+}
+
 /*
  * The real call on a stream, after all that waits. What
  * waits for the stream itself shares the packet with it.
@@ -32,7 +41,7 @@ static long stream_real(enum esca_reason why, struct fd_entry *e, long fd, size_
 		queue_flush_locked(q, more ? e->op : NULL);
 		queue_unlock(q);
 		if (unlikely(e->spill))
-			return -EAGAIN;
+			return spill_answer(e, nosignal);
 		if (unlikely(e->err))
 			return late_error_on_write(e, nosignal);
 	}
@@ -41,7 +50,7 @@ static long stream_real(enum esca_reason why, struct fd_entry *e, long fd, size_
 		fuse_push(e, (int)fd);
 	if (ret > ESCA_COPY_MAX || ret == -EAGAIN)
 		e->bulk = true;
-	return ret;
+	return told(e, ret);
 }
 
 /* A stream that something went wrong with: true if *@ret answers the call. */
@@ -49,7 +58,7 @@ static bool stream_ill(struct fd_entry *e, long fd, bool nosignal, long *ret)
 {
 	if (e->spill && !spill_drain(e, (int)fd)) {
 		count(C_PASSED + ESCA_PASS_ILL, 1);
-		*ret = -EAGAIN;
+		*ret = spill_answer(e, nosignal);
 		return true;
 	}
 	if (e->err) {
@@ -125,10 +134,10 @@ static IN_FRAME long out(struct fd_entry *e, long fd, const struct iovec *iov, u
 	}
 	flush();
 	if (unlikely(e->spill))
-		return -EAGAIN;
+		return spill_answer(e, nosignal);
 	if (unlikely(e->err))
 		return late_error_on_write(e, nosignal);
-	return pass_for((enum esca_reason)why, CALL);
+	return told(e, pass_for((enum esca_reason)why, CALL));
 }
 
 HANDLER(run_write)
@@ -244,7 +253,7 @@ HANDLER(run_sendmsg)
 		flush();
 		rights_out(msg);
 		if (e && e->spill)
-			return -EAGAIN;
+			return spill_answer(e, (int)a2 & MSG_NOSIGNAL);
 		return pass(CALL);
 	}
 	if (e && msg)
@@ -308,8 +317,10 @@ HANDLER(run_sendfile)
 	}
 	flush();
 	if (unlikely(e->spill))
-		return -EAGAIN;
-	return pass_for((enum esca_reason)why, CALL);
+		return spill_answer(e, false);
+	if (unlikely(e->err))
+		return late_error_on_write(e, false);
+	return told(e, pass_for((enum esca_reason)why, CALL));
 }
 
 /* Other calls that put bytes out: never before those that wait, or that the peer has not taken. */
@@ -330,7 +341,8 @@ HANDLER(run_out)
 		return ahead_splice(in, (int)fd, (size_t)a4);
 	if (e && unlikely(e->spill || e->err) && stream_ill(e, fd, false, &ret))
 		return ret;
-	return pass(CALL);
+	ret = pass(CALL);
+	return e ? told(e, ret) : ret;
 }
 
 /* --- in --- */

@@ -395,6 +395,8 @@ HANDLER(run_shutdown)
 	flush();
 	if (e) {
 		e->flags |= FD_NODEFER;
+		if (a1 != SHUT_WR)
+			e->drained = 0;
 		if (e->spill && !spill_drain(e, (int)a0))
 			return spill_shutdown(e, (int)a0, (int)a1);
 		if (e->err)

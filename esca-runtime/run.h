@@ -488,6 +488,8 @@ long spill_close(struct fd_entry *e, int fd);
 bool spill_orphan(struct fd_entry *e, int fd);
 /** spill_shutdown() - shutdown(2) behind the bytes. */
 long spill_shutdown(struct fd_entry *e, int fd, int how);
+/** spill_answer() - what a write behind a spill is answered: -EAGAIN, or the end that was set. */
+long spill_answer(struct fd_entry *e, bool nosignal);
 /** spill_ctl() - epoll_ctl(2) of the server on a stream whose registration is ours now. */
 long spill_ctl(struct fd_entry *e, int ep, int op, int fd, const struct epoll_event *ev);
 /** spill_events() - act on and translate our own events. Return: how many are left for the server.
@@ -520,6 +522,8 @@ void late_error_events(int epfd, const struct fd_entry *ep, struct epoll_event *
  * Return: -errno.
  */
 long late_error_on_write(struct fd_entry *e, bool nosignal);
+/** late_epipe() - EPIPE as the kernel gives it, with its signal. Return: -EPIPE. */
+long late_epipe(bool nosignal);
 
 /* --- epoll registrations (registration.c) --- */
 

@@ -422,6 +422,11 @@ long spill_shutdown(struct fd_entry *e, int fd, int how)
 	return 0;
 }
 
+long spill_answer(struct fd_entry *e, bool nosignal)
+{
+	return e->spill->shut ? late_epipe(nosignal) : -EAGAIN;
+}
+
 long spill_ctl(struct fd_entry *e, int ep, int op, int fd, const struct epoll_event *ev)
 {
 	struct queue *q = e->owner;

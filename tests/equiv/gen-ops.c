@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <pthread.h>
 #include <poll.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -248,6 +249,12 @@ void op_read(struct conn *c)
 		return;
 	}
 	ret = read_kind(c, buf, n, kind);
+	/*
+	 * The end may have come after the read before this one; only where the loop was told of it
+	 * must it be there at once. Not twice.
+	 */
+	if (ret < 0 && errno == EAGAIN && c->fin && !c->inq)
+		ret = read_kind(c, buf, n, kind);
 	if (ret < 0) {
 		note("%u c%u read(%u) %u = -%s", opno, index_of(c), kind, n,
 		     strerrorname_np(errno));
@@ -469,8 +476,11 @@ void conn_close(struct conn *c)
 	note("%u c%u close", opno, index_of(c));
 	result("close", close(c->fd));
 	watch_gone(index_of(c));
-	/* With bytes that the peer has not taken, its number may be kept busy. */
-	if (c->tight)
+	/*
+	 * With bytes that the peer has not taken its number may be kept busy; also, for another
+	 * thread, until this one's turn is over.
+	 */
+	if (c->tight || may.thread)
 		numbers_known = false;
 	c->fd = -1;
 }
@@ -532,6 +542,8 @@ static void op_hangup(void)
 		synced(c);
 	tell(how == 0 ? PEER_HALF : how == 1 ? PEER_CLOSE : PEER_RESET, index_of(c), 0);
 	ask();
+	/* Until a loop has waited, networks may be slow. */
+	turn();
 }
 
 /* --- programs --- */
@@ -599,17 +611,33 @@ void op_any(void)
 		op_odd();
 }
 
+/*
+ * The other thread and this one take turns. In some programs they tell each other by semaphores,
+ * which are system calls that flush; in others through memory alone, and the other thread makes
+ * then only calls that others do not see the effect of before a wait of this one.
+ */
 static volatile uint32_t baton;
+static sem_t go, gone;
 
 static void *helper(void *arg)
 {
 	for (;;) {
-		quiet_wait(&baton, 0);
-		if (!baton)
+		if (may.quiet_thread)
+			quiet_wait(&baton, 0);
+		else
+			sem_wait(&go);
+		if (may.quiet_thread && !baton)
 			continue;
 		in_helper = true;
-		op_any();
+		if (may.quiet_thread)
+			op_small();
+		else
+			op_any();
 		in_helper = false;
+		if (!may.quiet_thread) {
+			sem_post(&gone);
+			continue;
+		}
 		baton = 0;
 		quiet_wake(&baton);
 	}
@@ -620,6 +648,12 @@ static void op_or_helper(void)
 {
 	if (!may.thread || !chance(30)) {
 		op_any();
+		return;
+	}
+	if (!may.quiet_thread) {
+		sem_post(&go);
+		while (sem_wait(&gone) && errno == EINTR)
+			;
 		return;
 	}
 	baton = 1;
@@ -747,6 +781,7 @@ void server_run(uint64_t seed)
 	uint32_t i;
 
 	may.thread = chance(20);
+	may.quiet_thread = chance(40);
 	may.dups = chance(25);
 	may.rights = chance(10);
 	may.forks = chance(20);
@@ -777,6 +812,8 @@ void server_run(uint64_t seed)
 	body = open("body", O_RDONLY | O_CLOEXEC);
 	number("body", body);
 	odd_start();
+	sem_init(&go, 0, 0);
+	sem_init(&gone, 0, 0);
 	if (may.thread && pthread_create(&t, NULL, helper, NULL))
 		_exit(92);
 	for (i = 1 + below(4); i; i--)

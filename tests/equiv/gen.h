@@ -143,8 +143,9 @@ struct watch {
 struct conn {
 	int fd; /* -1: none */
 	bool used, local, tight, nodelay, corked, more, blocking;
-	bool shut;	      /* by us, for writing */
-	bool fin, gone;	      /* the peer half-closed; closed altogether */
+	bool shut;	/* by us, for writing */
+	bool fin, gone; /* the peer half-closed; closed altogether */
+	bool rst_seen;
 	bool rst, told, dead; /* was reset; we know; writing is known to fail with EPIPE */
 	uint32_t heard;	      /* of what the peer said */
 	uint32_t inq;	      /* delivered and not read */
@@ -216,7 +217,7 @@ unsigned char body_byte(off_t i);
 /** Which of the less usual things this program does. */
 struct features {
 	bool thread, dups, rights, forks, spawns, signals, local, tight, ctl, blocking, hangups;
-	bool files, logs, pairs, udp, odd;
+	bool files, logs, pairs, udp, odd, quiet_thread;
 	int sigpipe; /* 0 ignored, 1 counted, 2 default */
 };
 extern struct features may;
