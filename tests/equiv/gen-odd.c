@@ -356,6 +356,7 @@ static void op_fork(void)
 		ended("child", pid);
 		return;
 	}
+	in_child = true;
 	rnd_state = seed;
 	for (n = 1 + below(3); n; n--)
 		op_small();

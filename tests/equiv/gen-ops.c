@@ -26,7 +26,7 @@
 struct features may;
 volatile uint32_t sigpipes;
 int listener = -1, local_listener = -1;
-bool in_helper;
+bool in_helper, in_child;
 
 struct conn *pick(bool (*ok)(const struct conn *))
 {
@@ -128,7 +128,8 @@ static struct message message(struct conn *c)
 {
 	struct message m = {.c = c, .kind = below(KINDS), .left = some_size()};
 
-	if (c->tight && m.kind == KIND_SEND_MORE)
+	/* What a child leaves open, its parent does not know of. */
+	if ((c->tight || in_child) && m.kind == KIND_SEND_MORE)
 		m.kind = KIND_SEND;
 	m.off = below(BODY_SIZE);
 	if (c->tight && m.off + m.left > BODY_SIZE)

@@ -223,7 +223,7 @@ struct features {
 extern struct features may;
 extern volatile uint32_t sigpipes;
 extern int listener, local_listener;
-extern bool in_helper;
+extern bool in_helper, in_child;
 
 void server_run(uint64_t seed) __attribute__((noreturn));
 /** pick() - a random one of those that @ok says yes to; NULL: there is none. */
