@@ -381,17 +381,24 @@ bool probe_uring(char *why, size_t size)
 	}
 #ifdef HAVE_LIBURING
 	struct io_uring ring;
-	int ret = io_uring_queue_init(8, &ring, 0);
+	/* As the runtime has it. */
+	int ret = io_uring_queue_init(8, &ring,
+				      IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+					      IORING_SETUP_SUBMIT_ALL);
 
 	if (!ret) {
+		ret = io_uring_register_ring_fd(&ring);
 		io_uring_queue_exit(&ring);
-		return true;
+		if (ret == 1)
+			return true;
 	}
 	if (ret == -EPERM &&
 	    probe_file("/proc/sys/kernel/io_uring_disabled", value, sizeof(value)) && atoi(value))
 		snprintf(why, size, "kernel.io_uring_disabled is %s here", value);
 	else if (ret == -ENOSYS)
 		snprintf(why, size, "this kernel has no io_uring");
+	else if (ret == -EINVAL)
+		snprintf(why, size, "the io_uring of this kernel is older than that of Linux 6.1");
 	else
 		snprintf(why, size, "io_uring_setup fails: %s", strerror(-ret));
 #else

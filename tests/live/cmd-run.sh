@@ -131,6 +131,33 @@ pid=$(sh -c 'echo $$; exec "$ESCA" run -- sh -c "echo \$\$"' | uniq | wc -l)
 LD_PRELOAD=libm.so.6 "$ESCA" run -- sh -c 'echo $LD_PRELOAD' >out
 grep -q '^/.*/libesca\.so:libm\.so\.6$' out || bad "LD_PRELOAD is $(cat out)"
 "$ESCA" run -- cat /proc/self/maps | grep -q libesca.so || bad "libesca.so is not in the server"
+# --- where io_uring cannot be used the backend is direct, and one sentence says so; with auto none does
+cat >confine.c <<'END'
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+	struct sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	struct sock_fprog prog = {1, &allow};
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog))
+		return 99;
+	execvp(argv[1], argv + 1);
+	return 98;
+}
+END
+${CC:-cc} -o confine confine.c || exit 1
+./confine "$ESCA" run --backend uring -- sh -c 'echo "$ESCA_RUNTIME"' >out 2>err
+grep -q 'backend=direct' out || bad "under a seccomp filter the plan is $(cat out)"
+{ grep -q 'direct.*seccomp' err && [ "$(wc -l <err)" = 1 ]; } || bad "under a seccomp filter it says $(cat err)"
+./confine "$ESCA" run -- sh -c 'echo "$ESCA_RUNTIME"' >out 2>err
+grep -q 'backend=direct' out || bad "auto under a seccomp filter: $(cat out)"
+[ ! -s err ] || bad "auto under a seccomp filter says $(cat err)"
+# A limit on locked memory, which older kernels hold rings against.
+(ulimit -l 0 && exec "$ESCA" run --backend uring -- sh -c 'echo "$ESCA_RUNTIME"') >out 2>err
+grep -q "backend=$([ -s err ] && echo direct || echo uring)" out || bad "without locked memory: $(cat out err)"
 "$ESCA" run --backend uring -- sh -c 'echo "$ESCA_RUNTIME"' >out 2>err
 if [ -s err ]; then
 	grep -q 'backend=direct' out || bad "fell back, yet the plan is $(cat out)"
