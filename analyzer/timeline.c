@@ -522,3 +522,22 @@ bool timeline_site(const struct timeline *t, uint32_t stack, struct site *site)
 	}
 	return true;
 }
+
+bool timeline_innermost(const struct timeline *t, uint32_t stack, const char **function,
+			const char **module)
+{
+	struct symbol_key key = {0};
+	struct symbol *s;
+
+	*function = *module = "";
+	if (stack == TRACE_NO_STACK || stack > t->nstacks)
+		return false;
+	key.pc = t->stacks[stack - 1].pc[0];
+	key.pid = t->stacks[stack - 1].pid;
+	HASH_FIND(hh, t->symbols, &key, sizeof(key), s);
+	if (s) {
+		*function = s->function;
+		*module = s->module;
+	}
+	return true;
+}

@@ -61,6 +61,13 @@ const char *timeline_command(const struct timeline *t, uint32_t pid);
 bool timeline_site(const struct timeline *t, uint32_t stack, struct site *s);
 
 /**
+ * timeline_innermost() - function and module of the very frame that made the call, be it in libc;
+ * "" where not known. Return: false if there is no such stack.
+ */
+bool timeline_innermost(const struct timeline *t, uint32_t stack, const char **function,
+			const char **module);
+
+/**
  * timeline_read_symbols() - look ahead: read @f to its end only for its stacks and symbols, which
  * come last in a recording. The caller rewinds @f before and after. Return: 0, or -ENOMEM.
  */

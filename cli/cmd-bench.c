@@ -17,6 +17,7 @@
 #include <cli/output.h>
 #include <cli/predict.h>
 #include <cli/probe.h>
+#include <cli/reach.h>
 
 #define MAX_PAIRS 1000
 
@@ -302,6 +303,9 @@ static int run(int argc, char **argv)
 		msg_error("%s", target_sentence(&target));
 		return target.kind < TARGET_OK ? target_exit_status(&target) : ESCA_EXIT_FAILED;
 	}
+	ret = reach_check(&target, NULL, o.plan.allow_unseen);
+	if (ret)
+		return ret;
 	if (target_library(s.library, sizeof(s.library))) {
 		msg_error("cannot find libesca.so beside this esca or in '%s'; install esca again "
 			  "with 'make install'",

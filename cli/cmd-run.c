@@ -14,17 +14,23 @@
 #include <unistd.h>
 
 #include <cli/cmd.h>
+#include <cli/kernel-count.h>
 #include <cli/msg.h>
 #include <cli/options.h>
 #include <cli/output.h>
 #include <cli/plan.h>
+#include <cli/reach.h>
 #include <cli/stats.h>
 #include <cli/target.h>
 
+enum {
+	KEY_COUNT = 256
+};
+
 struct options {
 	struct plan_options plan;
-	const char *stats;
-	bool verbose;
+	const char *stats, *recording;
+	bool verbose, count_kernel;
 	char **command;
 };
 
@@ -38,6 +44,16 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 's':
 		o->stats = arg;
+		return 0;
+	case 'r':
+		o->recording = arg;
+		return 0;
+	case KEY_COUNT:
+		o->count_kernel = true;
+		return 0;
+	case ARGP_KEY_SUCCESS:
+		if (o->count_kernel && !o->stats)
+			argp_error(state, "--count-kernel needs --stats, where its count goes");
 		return 0;
 	case 'v':
 		o->verbose = true;
@@ -92,22 +108,36 @@ static bool reap(struct child *c)
 	return !(pid < 0 && errno == ECHILD);
 }
 
-static int start(struct child *c, const struct target *t, char **command, const sigset_t *mask)
+/* @count: NULL, or what counts the server's calls from its first on. */
+static int start(struct child *c, const struct target *t, char **command, const sigset_t *mask,
+		 struct kernel_count *count)
 {
-	int err = 0, report[2];
+	int err = 0, report[2], go[2];
+	char byte = 0;
 
 	if (pipe2(report, O_CLOEXEC))
 		return -errno;
+	if (pipe2(go, O_CLOEXEC)) {
+		err = errno;
+		close(report[0]);
+		close(report[1]);
+		return -err;
+	}
 	c->ended = false;
 	c->pid = fork();
 	if (c->pid < 0) {
 		err = errno;
 		close(report[0]);
 		close(report[1]);
+		close(go[0]);
+		close(go[1]);
 		return -err;
 	}
 	if (!c->pid) {
 		sigprocmask(SIG_SETMASK, mask, NULL);
+		close(go[1]);
+		if (read(go[0], &byte, 1) < 0)
+			_exit(ESCA_EXIT_FAILED);
 		execv(t->path, command);
 		err = errno;
 		if (write(report[1], &err, sizeof(err)) < 0)
@@ -115,6 +145,10 @@ static int start(struct child *c, const struct target *t, char **command, const 
 		_exit(ESCA_EXIT_NOEXEC);
 	}
 	close(report[1]);
+	close(go[0]);
+	if (count)
+		kernel_count_open(count, c->pid);
+	close(go[1]); /* which lets it go */
 	if (read(report[0], &err, sizeof(err)) == (ssize_t)sizeof(err))
 		waitpid(c->pid, NULL, 0);
 	else
@@ -127,6 +161,7 @@ static int start(struct child *c, const struct target *t, char **command, const 
 static int run_and_count(const struct options *o, const struct target *t, const struct stats *stats)
 {
 	sigset_t wait, mask;
+	struct kernel_count count = {.fd = -1, .why = "--count-kernel was not given"};
 	struct child c = {0};
 	json_t *json;
 	int ret;
@@ -138,7 +173,7 @@ static int run_and_count(const struct options *o, const struct target *t, const 
 	sigprocmask(SIG_BLOCK, &wait, &mask);
 	signal(SIGCHLD, SIG_DFL); /* ignored, it would reap for us */
 	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-	ret = start(&c, t, o->command, &mask);
+	ret = start(&c, t, o->command, &mask, o->count_kernel ? &count : NULL);
 	if (ret) {
 		msg_perror(ret, "cannot start '%s'", t->path);
 		return ret == -ENOENT ? ESCA_EXIT_NOENT : ESCA_EXIT_NOEXEC;
@@ -155,6 +190,9 @@ static int run_and_count(const struct options *o, const struct target *t, const 
 			forward(&c, sig);
 	}
 	json = stats_to_json(stats->area);
+	if (json)
+		kernel_count_to_json(&count, stats->area, json);
+	kernel_count_close(&count);
 	ret = json ? output_json(json, o->stats) : -ENOMEM;
 	json_decref(json);
 	if (ret)
@@ -208,6 +246,14 @@ static int run(int argc, char **argv)
 		 "Stay as the server's parent and write what was aggregated to FILE, as JSON, when "
 		 "it ends",
 		 0},
+		{"recording", 'r', "FILE", 0,
+		 "Say what share of the calls libesca.so did not see in this recording of the "
+		 "server, and do not run it where that is unsafe",
+		 0},
+		{"count-kernel", KEY_COUNT, NULL, 0,
+		 "With --stats: have the kernel count the server's calls too, which slows them, to "
+		 "tell how many libesca.so did not see",
+		 0},
 		{"verbose", 'v', NULL, 0, "Say which backend is used, and why", 0},
 		{0},
 	};
@@ -235,6 +281,9 @@ static int run(int argc, char **argv)
 		msg_error("%s", target_sentence(&t));
 		return t.kind < TARGET_OK ? target_exit_status(&t) : ESCA_EXIT_FAILED;
 	}
+	ret = reach_check(&t, o.recording, o.plan.allow_unseen);
+	if (ret)
+		return ret;
 	if (o.stats) {
 		ret = output_check(o.stats);
 		if (ret) {

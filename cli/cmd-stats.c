@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include <cli/cmd.h>
+#include <cli/kernel-count.h>
 #include <cli/msg.h>
 #include <cli/output.h>
 #include <cli/stats.h>
@@ -52,6 +53,7 @@ static int run(int argc, char **argv)
 		       "cannot be read or printed, 64 wrong command line.",
 	};
 	struct options o = {0};
+	struct kernel_count count;
 	struct stats s;
 	json_t *json;
 	int ret;
@@ -85,6 +87,11 @@ static int run(int argc, char **argv)
 		return ESCA_EXIT_FAILED;
 	}
 	json = stats_to_json(s.area);
+	if (json) {
+		kernel_count_find(&count, s.owner);
+		kernel_count_to_json(&count, s.area, json);
+		kernel_count_close(&count);
+	}
 	ret = json ? output_stdout(json) : -ENOMEM;
 	json_decref(json);
 	stats_close(&s);

@@ -18,6 +18,7 @@ enum {
 	KEY_CALLS,
 	KEY_BYTES,
 	KEY_DELAY,
+	KEY_UNSEEN,
 };
 
 error_t options_server(int key, struct argp_state *state, char ***command)
@@ -95,6 +96,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case KEY_AHEAD:
 		o->fuse |= 1u << ESCA_FUSE_AHEAD;
 		return 0;
+	case KEY_UNSEEN:
+		o->allow_unseen = true;
+		return 0;
 	case KEY_CALLS:
 		o->calls = (unsigned int)options_number(state, "--max-calls", arg, 1,
 							ESCA_QUEUE_CALLS, 0);
@@ -145,6 +149,8 @@ static const struct argp_option plan_options[] = {
 	{"max-bytes", KEY_BYTES, "SIZE", 0, "So many bytes may wait in one thread", 0},
 	{"max-delay", KEY_DELAY, "US", 0,
 	 "What waits goes to the kernel with the first call after so many microseconds", 0},
+	{"allow-unseen", KEY_UNSEEN, NULL, 0,
+	 "Run it even where calls past libc were found that could be waited for or overtaken", 0},
 	{0},
 };
 

@@ -22,6 +22,7 @@ enum plan_backend {
 struct plan_options {
 	enum plan_backend backend;
 	unsigned int fuse, calls, bytes, age_us;
+	bool allow_unseen; /* also where some calls do not go through libc (reach.h) */
 };
 
 #define PLAN_DEFAULT                                                                               \

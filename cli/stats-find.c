@@ -95,7 +95,7 @@ static int is_mapped(pid_t pid)
 	return found;
 }
 
-static int find(pid_t pid)
+static int find(pid_t pid, pid_t *owner)
 {
 	int fd, denied = 0, mapped;
 	char path[64];
@@ -107,8 +107,10 @@ static int find(pid_t pid)
 	for (pid_t p = pid; p > 0; p = parent_of(p)) {
 		snprintf(path, sizeof(path), "/proc/%d/fd", (int)p);
 		fd = open_link(path);
-		if (fd >= 0)
+		if (fd >= 0) {
+			*owner = p;
 			return fd;
+		}
 		if (fd == -EACCES)
 			denied = fd;
 	}
@@ -132,7 +134,7 @@ int stats_find(struct stats *s, pid_t pid)
 	int ret = 0;
 
 	memset(s, 0, sizeof(*s));
-	s->fd = find(pid);
+	s->fd = find(pid, &s->owner);
 	if (s->fd < 0)
 		return s->fd;
 	if (fstat(s->fd, &st)) {

@@ -14,6 +14,7 @@
 struct stats {
 	struct esca_stats_area *area;
 	int fd;
+	pid_t owner; /* of one that was found: who holds it open, 0 if nobody does */
 	char path[64];
 };
 

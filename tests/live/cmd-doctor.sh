@@ -19,6 +19,7 @@ status=$?
 for word in kernel ptrace seccomp process_vm_readv io_uring libesca.so 'one entry into the kernel'; do
 	grep -q "$word" "$dir/text" || bad "the text does not mention $word"
 done
+grep -qE 'io_uring .*(not usable|waiting for epoll in it: (yes|no))' "$dir/text" || bad "does not say whether io_uring can wait for epoll"
 grep -q '✓' "$dir/text" || bad "no mark in a UTF-8 locale"
 LC_ALL=C "$ESCA" doctor >"$dir/ascii"
 LC_ALL=C grep -q '[^ -~]' "$dir/ascii" && bad "not plain ASCII in the C locale"
