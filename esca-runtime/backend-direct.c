@@ -7,13 +7,10 @@
 
 #include <esca-runtime/backend.h>
 
-long backend_send_one(const struct send *s)
+static long send_vector(const struct send *s)
 {
 	struct msghdr msg = {.msg_iov = (struct iovec *)s->iov, .msg_iovlen = s->niov};
 
-	if (s->niov == 1)
-		return kernel(SYS_sendto, s->fd, (long)s->iov->iov_base, (long)s->iov->iov_len,
-			      s->flags, 0);
 	return kernel(SYS_sendmsg, s->fd, (long)&msg, s->flags, 0, 0);
 }
 
@@ -27,7 +24,11 @@ static void direct_send(struct queue *q, struct send *v, unsigned int n)
 	unsigned int i;
 
 	for (i = 0; i < n; i++)
-		v[i].result = backend_send_one(&v[i]);
+		if (likely(v[i].niov == 1))
+			v[i].result = kernel(SYS_sendto, v[i].fd, (long)v[i].iov->iov_base,
+					     (long)v[i].iov->iov_len, v[i].flags, 0);
+		else
+			v[i].result = send_vector(&v[i]);
 }
 
 static void direct_nothing(struct queue *q)

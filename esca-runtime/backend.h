@@ -41,7 +41,4 @@ extern const struct backend backend_uring;
 /** The one in force. */
 extern const struct backend *backend;
 
-/** backend_send_one() - one operation by a plain call. */
-long backend_send_one(const struct send *s);
-
 #endif

@@ -11,11 +11,6 @@
 
 #include <esca-runtime/run.h>
 
-unsigned int fuse_opts_dirty(const struct fd_entry *e)
-{
-	return (e->cork_want != e->cork) + (e->nodelay_want != e->nodelay);
-}
-
 static void set(int fd, int name, int value)
 {
 	kernel(SYS_setsockopt, fd, IPPROTO_TCP, name, (long)&value, sizeof(value));

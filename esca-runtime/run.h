@@ -448,7 +448,11 @@ static IN_FRAME long kernel(long nr, long a0, long a1, long a2, long a3, long a4
 
 /** fuse_opts_dirty() - how many options of @e the kernel is yet to be told. fuse_apply_opts() -
  * tell it; the same number. */
-unsigned int fuse_opts_dirty(const struct fd_entry *e);
+static inline unsigned int fuse_opts_dirty(const struct fd_entry *e)
+{
+	return (e->cork_want != e->cork) + (e->nodelay_want != e->nodelay);
+}
+
 unsigned int fuse_apply_opts(struct fd_entry *e, int fd);
 /** fuse_push() - a packet was left open for a write that then did not come: send it. */
 void fuse_push(struct fd_entry *e, int fd);
