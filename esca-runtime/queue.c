@@ -539,6 +539,9 @@ long queue_opt(struct fd_entry *e, int fd, int name, int value)
 	struct op *op;
 
 	queue_lock(q);
+	/* Even without a change it sends what MSG_MORE or a cork holds back: a call that counts. */
+	if (e->open || (name == TCP_NODELAY && value && e->cork_want == 1))
+		goto out;
 	op = op_at_end(q, e, fd, 0, ESCA_FUSE_CORK);
 	if (!op)
 		goto out;

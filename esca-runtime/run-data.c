@@ -97,6 +97,7 @@ static IN_FRAME long out(struct fd_entry *e, long fd, const struct iovec *iov, u
 	long ret;
 	int why;
 
+	e->open = flags & MSG_MORE;
 	if (unlikely(e->spill || e->err) && stream_ill(e, fd, nosignal, &ret))
 		return ret;
 	if (e->cls == FD_OTHER) {
@@ -250,6 +251,8 @@ HANDLER(run_sendmsg)
 	if (ZOMBIE(e))
 		return -EBADF;
 	if (msg && msg->msg_control && msg->msg_controllen) {
+		if (e)
+			e->open = a2 & MSG_MORE;
 		flush();
 		rights_out(msg);
 		if (e && e->spill)
@@ -337,6 +340,9 @@ HANDLER(run_out)
 	flush();
 	if (ZOMBIE(e))
 		return -EBADF;
+	/* splice and sendmmsg have flags of their own for that. */
+	if (e)
+		e->open = true;
 	if (in && unlikely(in->ahead) && nr == SYS_splice && a4 > 0)
 		return ahead_splice(in, (int)fd, (size_t)a4);
 	if (e && unlikely(e->spill || e->err) && stream_ill(e, fd, false, &ret))

@@ -171,6 +171,7 @@ struct fd_entry {
 	uint8_t log_pending; /* lines of it wait in owner's queue */
 	uint8_t cork, nodelay;		 /* what the kernel has: 0, 1, OPT_UNKNOWN */
 	uint8_t cork_want, nodelay_want; /* what the server set; applied at the flush */
+	bool open; /* its last packet may be held back: its last bytes came with MSG_MORE */
 	/* the peer has a lot to read first: the socket is likely full until it says something */
 	bool bulk;
 	uint16_t err; /* errno owed to the server, 0 if none */

@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/select.h>
@@ -235,6 +236,37 @@ static void oneshot_peer(void)
 	note("what was accepted was sent: %s", got == *accepted ? "yes" : "no");
 }
 
+/*
+ * Setting an option to what it is sends what MSG_MORE holds back. The server dies with bytes
+ * unread, so that what is still held then is never sent.
+ */
+static void more_server(void)
+{
+	int ep = epoll_new(), fd = accept_wait(ep, EPOLLIN), i;
+	char c;
+
+	set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	for (i = 0; i < 2; i++) {
+		if (next_event(ep, NULL) != fd)
+			die("whose event");
+		if (read(fd, &c, 1) != 1)
+			die("read");
+		put(fd, "reply,");
+	}
+	if (send(fd, "held", 4, MSG_MORE) != 4)
+		die("send");
+	set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	kill(getpid(), SIGKILL);
+}
+
+static void more_peer(void)
+{
+	int fd = dial(0);
+
+	say(fd, "abcd");
+	hear_all(fd, 100, false);
+}
+
 #define POLLED 3
 
 /* One loop, three connections, no epoll. */
@@ -308,13 +340,9 @@ static void polled_peer(void)
 }
 
 const struct equiv_case equiv_turn[] = {
-	{"close", close_server, two_peers},
-	{"reuse", reuse_server, reuse_peer},
-	{"shut", shut_server, shut_peer},
-	{"ctl", ctl_server, peer},
-	{"again", again_server, again_peer},
-	{"oneshot", oneshot_server, oneshot_peer},
-	{"poll", poll_server, polled_peer},
-	{"select", select_server, polled_peer},
-	{NULL, NULL, NULL},
+	{"close", close_server, two_peers},	   {"reuse", reuse_server, reuse_peer},
+	{"shut", shut_server, shut_peer},	   {"ctl", ctl_server, peer},
+	{"again", again_server, again_peer},	   {"more", more_server, more_peer},
+	{"oneshot", oneshot_server, oneshot_peer}, {"poll", poll_server, polled_peer},
+	{"select", select_server, polled_peer},	   {NULL, NULL, NULL},
 };
