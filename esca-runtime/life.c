@@ -50,13 +50,15 @@ static bool life_pending(void)
 	return (self.q && self.q->n) || spill_total;
 }
 
-static void life_finish(void)
+static void life_finish(bool ends)
 {
 	if (hands_off())
 		return;
 	queue_flush_all();
 	if (spill_total)
 		spill_end(ESCA_EXIT_MS);
+	if (ends)
+		ahead_end();
 }
 
 static void life_prepare(void)
@@ -167,11 +169,8 @@ static bool life_call(long *ret, long nr, const long *a)
 		return true;
 	case SYS_execve:
 	case SYS_execveat:
-		life_finish();
-		return false;
 	case SYS_exit_group:
-		life_finish();
-		ahead_end();
+		life_finish(nr == SYS_exit_group);
 		return false;
 	case SYS_seccomp:
 		life_confined();
@@ -245,6 +244,5 @@ __attribute__((destructor)) static void life_end(void)
 	if (esca_hooks.finish != life_finish)
 		return;
 	life_over = true;
-	life_finish();
-	ahead_end();
+	life_finish(true);
 }

@@ -53,8 +53,8 @@ struct esca_hooks {
 	/* the libc call that follows may block or be seen by others: nothing may wait */
 	void (*barrier)(void);
 	bool (*pending)(void); /* would barrier() have anything to do? */
-	void (*finish)(
-		void); /* this process image, or this process, may end in the call that follows */
+	/* this process image may end in the call that follows; @ends: this process does */
+	void (*finish)(bool ends);
 	void (*vfork)(void); /* a child that shares our memory comes next */
 	void (*child)(
 		void); /* we are a fork child that pthread_atfork(3) handlers are not run in */

@@ -63,6 +63,10 @@ static void nothing_fd(int fd)
 {
 }
 
+static void nothing_ends(bool ends)
+{
+}
+
 static bool no_call(long *ret, long nr, const long *args)
 {
 	return false;
@@ -76,7 +80,7 @@ static bool never(void)
 struct esca_hooks esca_hooks = {
 	.barrier = nothing,
 	.pending = never,
-	.finish = nothing,
+	.finish = nothing_ends,
 	.vfork = nothing,
 	.child = nothing,
 	.confined = nothing,
@@ -366,7 +370,7 @@ API pid_t _Fork(void)
 
 API int execve(const char *path, char *const argv[], char *const envp[])
 {
-	esca_hooks.finish();
+	esca_hooks.finish(false);
 	errno = (int)-raw_syscall(SYS_execve, (long)path, (long)argv, (long)envp, 0, 0, 0);
 	return -1;
 }
@@ -378,7 +382,7 @@ API int execv(const char *path, char *const argv[])
 
 API int execveat(int fd, const char *path, char *const argv[], char *const envp[], int flags)
 {
-	esca_hooks.finish();
+	esca_hooks.finish(false);
 	errno = (int)-raw_syscall(SYS_execveat, fd, (long)path, (long)argv, (long)envp, flags, 0);
 	return -1;
 }
@@ -394,13 +398,13 @@ API int fexecve(int fd, char *const argv[], char *const envp[])
 
 API int execvp(const char *file, char *const argv[])
 {
-	esca_hooks.finish();
+	esca_hooks.finish(false);
 	return REAL(execvp)(file, argv);
 }
 
 API int execvpe(const char *file, char *const argv[], char *const envp[])
 {
-	esca_hooks.finish();
+	esca_hooks.finish(false);
 	return REAL(execvpe)(file, argv, envp);
 }
 
@@ -444,7 +448,7 @@ API int execle(const char *path, const char *arg, ...)
 
 API __attribute__((noreturn)) void _exit(int status)
 {
-	esca_hooks.finish();
+	esca_hooks.finish(true);
 	for (;;)
 		raw_syscall(SYS_exit_group, status, 0, 0, 0, 0, 0);
 }
@@ -456,14 +460,14 @@ API __attribute__((noreturn)) void _Exit(int status)
 
 API __attribute__((noreturn)) void quick_exit(int status)
 {
-	esca_hooks.finish();
+	esca_hooks.finish(true);
 	REAL(quick_exit)(status);
 	__builtin_unreachable();
 }
 
 API __attribute__((noreturn)) void abort(void)
 {
-	esca_hooks.finish();
+	esca_hooks.finish(true);
 	if (real_abort)
 		real_abort();
 	for (;;)
