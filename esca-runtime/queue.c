@@ -342,7 +342,7 @@ static int flush_with(struct queue *q, struct op *more, struct harvest *h)
 		count(C_DELAY + esca_delay_bucket(now - op->t0), 1);
 		if (op->nseg)
 			settle(q, op, &q->sends[i++]);
-		if (unlikely(fuse_opts_dirty(op->e)) && op->e != keep && !(op->end & END_CLOSE))
+		if (unlikely(fuse_opts_dirty(op->e)) && op->e != keep)
 			sets += fuse_apply_opts(op->e, op->fd);
 		if (op->end)
 			end(op);

@@ -29,21 +29,22 @@ trap cleanup EXIT
 trap 'exit 1' INT TERM
 
 if "$ESCA" run --backend uring -- true >"$dir/uring" 2>&1; then
-	variants="direct uring hasty"
+	variants="direct uring hasty ahead"
 else
 	echo "without the uring backend: $(head -n 1 "$dir/uring")"
 fi
 
 run() # VARIANT SEED COUNT OUT [STATS] - what the servers and peers of the programs print
 {
-	local backend=$1
+	local backend=$1 options=()
 
 	case $1 in
 	plain) timeout 900 "$prog" "$2" "$3" >"$4" 2>&1; return ;;
 	# More is answered than the kernel has room for, so that it takes only a part: what then?
 	hasty) backend=direct && export ESCA_TEST_CREDIT=131072 ;;
+	ahead) backend=uring && options=(--read-ahead) ;;
 	esac
-	timeout 900 "$ESCA" run --backend "$backend" ${5:+--stats "$5"} -- "$prog" "$2" "$3" >"$4" 2>&1
+	timeout 900 "$ESCA" run --backend "$backend" "${options[@]}" ${5:+--stats "$5"} -- "$prog" "$2" "$3" >"$4" 2>&1
 	unset ESCA_TEST_CREDIT
 }
 
@@ -81,8 +82,7 @@ compare() # SEED COUNT - one chunk in all variants
 	split_runs "$d/plain" "$d/a."
 	split_runs "$d/plain2" "$d/b."
 	for ((s = $1; s < $1 + $2; s++)); do
-		# One that fails once and not again is a matter of timing: unstable, as below.
-		if cmp -s "$d/a.$s" "$d/b.$s" && { ! [ -s "$d/a.$s" ] || grep -qE 'FAILED|WRONG|MORE WAS' "$d/a.$s"; }; then
+		if ! [ -s "$d/a.$s" ] || grep -qE 'FAILED|WRONG|MORE WAS' "$d/a.$s"; then
 			{
 				echo "seed $s: the plain run failed:"
 				grep -E 'FAILED|WRONG|MORE WAS' "$d/a.$s"
@@ -137,10 +137,9 @@ elif [ -n "$seconds" ]; then
 	echo "seeds from $base"
 	many "$base" 1000000000
 else
-	# The same on every run, so that a change that breaks one is known by it; by hand new ones as well.
-	many $fixed $((count * 2 / 3))
-	[ "${CI:-}" = true ] && base=$((fixed + count * 2 / 3))
+	# Most are the same on every run, so that a change that breaks one is known by it.
 	echo "seeds from $fixed, and from $base"
+	many $fixed $((count * 2 / 3))
 	many "$base" $((count / 3))
 fi
 total=$(awk '{ n += $1 } END { print n + 0 }' "$dir/done")

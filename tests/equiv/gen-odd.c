@@ -406,6 +406,7 @@ static void op_spawn(void)
 
 void op_process(void)
 {
+	may_be_inherited |= may.forks || may.spawns;
 	if (may.forks && chance(60))
 		op_fork();
 	else if (may.forks)

@@ -26,7 +26,7 @@
 struct features may;
 volatile uint32_t sigpipes;
 int listener = -1, local_listener = -1;
-bool in_helper, in_child;
+bool in_helper, in_child, may_be_inherited;
 
 struct conn *pick(bool (*ok)(const struct conn *))
 {
@@ -235,7 +235,9 @@ static ssize_t read_kind(struct conn *c, unsigned char *buf, size_t n, uint32_t 
 void op_read(struct conn *c)
 {
 	static unsigned char buf[65536];
-	uint32_t n = chance(30) ? 1 + below(50) : chance(50) ? sizeof(buf) : 1 + below(5000);
+	uint32_t n = chance(may.herd ? 5 : 30) ? 1 + below(50)
+		     : chance(50)	       ? sizeof(buf)
+					       : 1 + below(5000);
 	uint32_t kind = below(12), i;
 	bool wrong = false;
 	ssize_t ret;
@@ -458,6 +460,14 @@ static void end_of(struct conn *c, bool killed)
 	/* It is reset behind the end that was sent before. */
 	if (c->inq && c->shut)
 		s->prefix = s->any_end = true;
+	/*
+	 * Bytes that were read ahead are unread to the kernel no more. It is told of them, but not
+	 * where another process may have the stream as well, or when this one
+	 * is killed: then the peer sees the end first, as
+	 * if its last bytes had come after it.
+	 */
+	if (c->inq && (may_be_inherited || killed))
+		s->any_end = true;
 	if (killed && c->tight)
 		s->prefix = s->any_end = true;
 }
@@ -670,7 +680,7 @@ static void op_round(void)
 	uint32_t i, k;
 
 	for (i = 0; i < CONNS; i++)
-		if (talks(&conns[i]) && chance(60) && conns[i].inq < 20000)
+		if (talks(&conns[i]) && chance(may.herd ? 95 : 60) && conns[i].inq < 20000)
 			tell(PEER_SEND, i, 1 + below(chance(10) ? 8000 : 300));
 	ask();
 	opno++;
@@ -689,7 +699,7 @@ static void op_round(void)
 		if (loop_is_epoll() && watches[i].on && watches[i].events & EPOLLONESHOT)
 			result("arm", watch_raw(EPOLL_CTL_MOD, i, watches[i].events));
 	}
-	for (k = below(7); k; k--)
+	for (k = below(may.herd ? 3 : 7); k; k--)
 		op_or_helper();
 }
 
@@ -742,6 +752,8 @@ static void finish(void)
 	uint32_t how = below(12), i;
 
 	note("ends in way %u", how);
+	if (how == 7)
+		may_be_inherited = true;
 	if (how == 5)
 		for (i = 0; i < CONNS; i++)
 			if (conns[i].fd >= 0)
@@ -781,6 +793,8 @@ void server_run(uint64_t seed)
 	pthread_t t;
 	uint32_t i;
 
+	/* Many that all talk, as there is something to read ahead of then. */
+	may.herd = chance(20);
 	may.thread = chance(20);
 	may.quiet_thread = chance(40);
 	may.dups = chance(25);
@@ -817,9 +831,9 @@ void server_run(uint64_t seed)
 	sem_init(&gone, 0, 0);
 	if (may.thread && pthread_create(&t, NULL, helper, NULL))
 		_exit(92);
-	for (i = 1 + below(4); i; i--)
+	for (i = may.herd ? CONNS : 1 + below(4); i; i--)
 		conn_new();
-	rounds = 2 + below(8);
+	rounds = may.herd ? 8 + below(8) : 2 + below(8);
 	while (rounds-- && opno < max_ops)
 		op_round();
 	finish();

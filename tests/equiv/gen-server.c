@@ -9,9 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <linux/sockios.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
 #include <sys/select.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -91,11 +89,15 @@ static short quiet_poll(int fd, short events)
 	return quietly(SYS_poll, (long)&p, 1, 0, 0, 0, 0) > 0 ? p.revents : 0;
 }
 
-static int quiet_inq(int fd)
+/* How much a TCP stream has ever received; it may have been read ahead. */
+static uint64_t quiet_received(int fd)
 {
-	int n = 0;
+	/* struct tcp_info of <linux/tcp.h>, as far as tcpi_bytes_received */
+	uint64_t info[17] = {0};
+	socklen_t len = sizeof(info);
 
-	return quietly(SYS_ioctl, fd, FIONREAD, (long)&n, 0, 0, 0) ? -1 : n;
+	quietly(SYS_getsockopt, fd, IPPROTO_TCP, TCP_INFO, (long)info, (long)&len, 0);
+	return info[16];
 }
 
 static void arrived(struct conn *c)
@@ -110,7 +112,8 @@ static void arrived(struct conn *c)
 		else if (c->fin)
 			there = quiet_poll(c->fd, POLLRDHUP) & POLLRDHUP;
 		/* Asked last: it takes the socket's lock, so what was seen above is complete. */
-		if (there && (c->rst || quiet_inq(c->fd) == (int)c->inq))
+		if (there &&
+		    (c->rst || c->local || quiet_received(c->fd) >= (uint64_t)c->heard + c->inq))
 			return;
 		quiet_nap(50);
 	}

@@ -217,13 +217,15 @@ unsigned char body_byte(off_t i);
 /** Which of the less usual things this program does. */
 struct features {
 	bool thread, dups, rights, forks, spawns, signals, local, tight, ctl, blocking, hangups;
-	bool files, logs, pairs, udp, odd, quiet_thread;
+	bool files, logs, pairs, udp, odd, quiet_thread, herd;
 	int sigpipe; /* 0 ignored, 1 counted, 2 default */
 };
 extern struct features may;
 extern volatile uint32_t sigpipes;
 extern int listener, local_listener;
 extern bool in_helper, in_child;
+/* A process that was started may have had our streams. */
+extern bool may_be_inherited;
 
 void server_run(uint64_t seed) __attribute__((noreturn));
 /** pick() - a random one of those that @ok says yes to; NULL: there is none. */
