@@ -13,7 +13,7 @@ PACKAGES_DEMO="nginx wrk"
 # shellcheck disable=SC2034
 PACKAGES_TEST="jq libcmocka-dev clang clang-format libclang-rt-14-dev mandoc shellcheck codespell git xz-utils procps libcap2-bin
 	iproute2 util-linux binutils file python3 redis-server curl openssl nghttp2-client
-	lighttpd lighttpd-mod-openssl memcached"
+	lighttpd lighttpd-mod-openssl memcached haproxy nodejs"
 
 packages_missing() # LIST... - print those that are not installed
 {

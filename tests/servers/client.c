@@ -484,16 +484,18 @@ static int play(struct conn *conns, unsigned int n, int port, const char *out_di
 /* Overwrite what differs from run to run though nothing is wrong. */
 static void mask(struct buf *b)
 {
-	static const char date[] = "\r\nDate: ", boundary[] = "boundary=";
+	static const char *const dates[] = {"\r\nDate: ", "\r\ndate: "};
+	static const char boundary[] = "boundary=";
 	char value[20];
 	char *p, *end = b->p + b->len;
 
 	if (!b->len)
 		return;
-	for (p = b->p; (p = memmem(p, end - p, date, sizeof(date) - 1));) {
-		p += sizeof(date) - 1;
-		memset(p, 'D', end - p < 29 ? end - p : 29);
-	}
+	for (unsigned int i = 0; i < 2; i++)
+		for (p = b->p; (p = memmem(p, end - p, dates[i], strlen(dates[i])));) {
+			p += strlen(dates[i]);
+			memset(p, 'D', end - p < 29 ? end - p : 29);
+		}
 	for (p = b->p; (p = memmem(p, end - p, boundary, sizeof(boundary) - 1));) {
 		p += sizeof(boundary) - 1;
 		if (end - p < (long)sizeof(value))

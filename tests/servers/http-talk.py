@@ -88,7 +88,7 @@ def half_close(t):
 	t.open('c').send(request('GET', '/20k', None, 'Connection: close')).eof()
 	c = t.open('d')
 	get(c, '/1k')
-	if not c.talk.address.startswith('tls:'):
+	if not c.end and not c.talk.address.startswith('tls:'):
 		c.shut().eof()
 
 

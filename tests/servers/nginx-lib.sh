@@ -10,11 +10,11 @@ nginx=$(command -v nginx)
 
 # configure RUN [DIRECTIVE...] - write the configuration of the server that start() starts next into $dir/RUN.
 # Words before the others: workers=N daemon=on|off sndbuf=SIZE (of the server's sockets), listen=WORD (of the port), "events DIRECTIVE" for
-# the events section, "tls" for TLS and HTTP/2 on the port. The rest goes into the http section; "upstream" there adds a server behind /p/ on a
+# the events section, "server DIRECTIVE" for its server, "tls" for TLS and HTTP/2 on the port. The rest goes into the http section; "upstream" there adds a server behind /p/ on a
 # unix socket, "upstream-tcp" one on a port. What is PUT below /up/ is stored.
 configure()
 {
-	local workers=1 daemon=off sndbuf='' http='' upstream='' events='' word back
+	local workers=1 daemon=off sndbuf='' http='' upstream='' events='' more='' word back
 
 	run=$dir/$1
 	shift
@@ -27,6 +27,7 @@ configure()
 		sndbuf=*) sndbuf+=" $word" ;;
 		listen=*) sndbuf+=" ${word#*=}" ;;
 		tls) sndbuf+=" ssl http2" http+="	ssl_certificate $dir/cert.pem; ssl_certificate_key $dir/key.pem;"$'\n' ;;
+		"server "*) more+="${word#server }"$'\n' ;;
 		"events "*) events+="${word#events };" ;;
 		upstream) upstream=yes back=unix:$run/back.sock ;;
 		upstream-tcp) upstream=yes back=127.0.0.1:$("$client" port 21500 21549) ;;
@@ -66,6 +67,7 @@ configure()
 				listen 127.0.0.1:$port backlog=1024 $sndbuf;
 				root $dir/www;
 				location /up/ { root $run; dav_methods PUT; create_full_put_path on; }
+				$more
 				$upstream
 			}
 		}

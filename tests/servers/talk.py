@@ -180,7 +180,7 @@ class Talk:
 		for c in self.conns:
 			c.finish('open')
 			with open(f'{self.out}/{self.name}.{self.copy}.{c.name}', 'wb') as f:
-				f.write(re.sub(rb'(\r\nDate: )[^\r]*', rb'\1D', bytes(c.got)) + b'\n-- ' + c.end.encode() + b'\n')
+				f.write(re.sub(rb'(\r\n[Dd]ate: )[^\r]*', rb'\1D', bytes(c.got)) + b'\n-- ' + c.end.encode() + b'\n')
 
 
 def pattern(n, seed):

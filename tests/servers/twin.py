@@ -21,7 +21,7 @@ from talk import pattern
 from wire import answer_end, cmd, line_end, listed_end, one_reply
 
 PATIENCE = 20
-DATE = re.compile(rb'(\r\nDate: )[^\r]{29}')
+DATE = re.compile(rb'(\r\n[Dd]ate: )[^\r]{29}')
 
 
 def http(rng, ident):
