@@ -155,8 +155,8 @@ launch()
 	server=$!
 	set +m
 	master=$server
-	wait_for 10 eval "$ready" || {
-		fail "$how: the server is not ready within 10 s: $(cat "$run/err" "$run/out")"
+	wait_for 30 eval "$ready" || {
+		fail "$how: the server is not ready within 30 s: $(cat "$run/err" "$run/out")"
 		exit 1
 	}
 	case $how in
