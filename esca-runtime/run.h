@@ -140,12 +140,12 @@ enum fd_flag {
 	FD_TAGGED = 64,	   /* the kernel's epoll registration is ours (spill.c), not the server's */
 	FD_TAGCLASH = 128, /* epoll instance with server data that looks like our tags */
 	FD_INDEXED = 256,  /* in the index of registrations (turn.c) */
-	FD_TAGS = 16384,   /* epoll instance that may report our tags when nothing is spilled */
+	FD_TWIN = 512,	   /* another registration has the same data: its events say nothing */
 	FD_HEED = 1024,	   /* epoll instance whose events are looked at: turn_events() */
 	FD_NOAHEAD = 2048, /* never read ahead */
 	FD_READS = 4096,   /* the server reads it by plain calls and got less than it asked for */
 	FD_FORKED = 8192,  /* a child may hold it too, so our close is not the last */
-	FD_TWIN = 512,	   /* another registration has the same data: its events say nothing */
+	FD_TAGS = 16384,   /* epoll instance that may report our tags when nothing is spilled */
 };
 
 #define OPT_UNKNOWN 2

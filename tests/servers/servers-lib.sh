@@ -123,7 +123,7 @@ under()
 
 free_port() # prints one
 {
-	"$client" port "${ESCA_TEST_PORT_LOW:-21400}" "${ESCA_TEST_PORT_HIGH:-21499}"
+	"$client" port "${ESCA_TEST_PORT_LOW:-20000}" "${ESCA_TEST_PORT_HIGH:-31999}"
 }
 
 listens() # PORT
