@@ -63,16 +63,15 @@ static int ring_init(struct io_uring *ring)
 
 static bool has_wait(struct io_uring *ring)
 {
-	struct {
-		struct io_uring_probe probe;
-		struct io_uring_probe_op ops[OP_EPOLL_WAIT + 1];
-	} p;
+	/* The structure ends in an array without a size. */
+	_Alignas(struct io_uring_probe) char
+		room[sizeof(struct io_uring_probe) +
+		     (OP_EPOLL_WAIT + 1) * sizeof(struct io_uring_probe_op)] = {0};
+	struct io_uring_probe *p = (struct io_uring_probe *)room;
 
-	memset(&p, 0, sizeof(p));
-	if (io_uring_register_probe(ring, &p.probe, OP_EPOLL_WAIT + 1))
+	if (io_uring_register_probe(ring, p, OP_EPOLL_WAIT + 1))
 		return false;
-	return p.probe.last_op >= OP_EPOLL_WAIT &&
-	       (p.probe.ops[OP_EPOLL_WAIT].flags & IO_URING_OP_SUPPORTED);
+	return p->last_op >= OP_EPOLL_WAIT && (p->ops[OP_EPOLL_WAIT].flags & IO_URING_OP_SUPPORTED);
 }
 
 static int uring_probe(void)
