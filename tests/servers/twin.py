@@ -6,7 +6,7 @@ twin.py - a client whose stream goes to two servers at once, and what they send 
 PROTOCOL: http, redis, memcached or echo. A, B: ports of 127.0.0.1 or paths of unix sockets. Both servers get the same bytes, in pieces that
 differ, and are read at paces that differ. At random points, all of them given by SEED, a client stalls, reads slowly through a small window,
 sends half of a request and waits, closes one direction, or resets. Prints the seed, what was done and the first difference. Exit status 1 if
-there is one, or if a server does not answer within 20 s. The environment variable HTTP_UP is that of http-talk.py.
+there is one, or if a server does not answer within ESCA_TEST_PATIENCE seconds (20). The environment variable HTTP_UP is that of http-talk.py.
 """
 import os
 import random
@@ -20,7 +20,7 @@ import time
 from talk import pattern
 from wire import answer_end, cmd, line_end, listed_end, one_reply
 
-PATIENCE = 20
+PATIENCE = float(os.environ.get('ESCA_TEST_PATIENCE', 20))
 DATE = re.compile(rb'(\r\n[Dd]ate: )[^\r]{29}')
 
 
@@ -149,7 +149,7 @@ class Pair:
 		self.left = self.rng.randint(1, 40)
 		self.out, self.ends, self.at, self.same = bytearray(), [], 0, 0
 		self.fault, self.limit, self.over, self.shut = None, 0, False, False
-		self.since = time.monotonic()
+		self.moved, self.since = 0, time.monotonic()
 
 	def batch(self):
 		"""The next requests, and what goes wrong with them."""
@@ -203,14 +203,17 @@ class Pair:
 
 	def step(self, now):
 		sides, common = self.sides, min(len(s.got) for s in self.sides)
-		if now - self.since > PATIENCE:
+		moved = sum(s.sent + len(s.got) for s in sides)
+		if moved != self.moved:
+			self.moved, self.since = moved, now
+		elif now - self.since > PATIENCE:
 			self.differ('no answer')
 		self.compare(common)
 		while self.ends:
 			at = self.ends[0](sides[0].got, self.at)
 			if at is None or len(sides[1].got) < at:
 				break
-			self.at, self.since = at, now
+			self.at = at
 			self.ends.pop(0)
 		if self.fault == 'reset' and (common >= self.limit or not self.ends) and all(s.sent >= len(self.out) for s in sides):
 			self.drop(True)
