@@ -50,8 +50,7 @@ void late_error_events(int epfd, const struct fd_entry *ep, struct epoll_event *
 	for (i = 0; i < n; i++) {
 		const struct fd_entry *e = turn_find(epfd, ep, evs[i].data.u64);
 
-		/* A broken pipe is no error of the socket, as poll(2) sees it. */
-		if (e && e->err && e->err != EPIPE)
+		if (e && late_error_shows(e))
 			evs[i].events |= EPOLLERR;
 	}
 }

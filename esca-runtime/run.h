@@ -6,6 +6,7 @@
 #ifndef ESCA_RUNTIME_RUN_H
 #define ESCA_RUNTIME_RUN_H
 
+#include <errno.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -520,6 +521,13 @@ int late_error_take(struct fd_entry *e);
 void late_error_drop(struct fd_entry *e);
 /** How many descriptors are owed one. */
 extern uint32_t late_errors;
+/** late_error_shows() - does a wait report it? A broken pipe is no error of the socket to poll(2).
+ */
+static inline bool late_error_shows(const struct fd_entry *e)
+{
+	return e->err && e->err != EPIPE;
+}
+
 /** late_error_events() - the kernel forgot it when it told us: its events say so still. */
 void late_error_events(int epfd, const struct fd_entry *ep, struct epoll_event *evs, int n);
 /**

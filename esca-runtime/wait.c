@@ -95,11 +95,11 @@ static void claim(struct fd_entry *ep)
  * Flush, and take what is ready then without another crossing. Arguments that the kernel has to
  * look at, or a mask to wait with, are for the real call. Return: as epoll_wait(2); 0: make it.
  */
-static long flush_ready(long nr, long a0, long a1, long a2, long a3, long a4)
+static long flush_ready(const struct fd_entry *ep, long nr, long a0, long a1, long a2, long a3,
+			long a4)
 {
 	struct harvest h = {(int)a0, (int)a2, (struct epoll_event *)a1};
 	struct queue *q = self.q;
-	const struct fd_entry *ep = fd_get(a0);
 
 	if (!fusing(ESCA_FUSE_WAIT) || !ep || ep->owner != q || ep->shared || (int)a2 <= 0 ||
 	    (nr != SYS_epoll_wait && a4) || (nr == SYS_epoll_pwait2 ? a3 != 0 : (int)a3 == 0) ||
@@ -110,14 +110,6 @@ static long flush_ready(long nr, long a0, long a1, long a2, long a3, long a4)
 	if (cancellable(nr))
 		cancel_end(cancel_begin());
 	return queue_flush_ready(q, &h);
-}
-
-/* May instance @epfd report a tag of ours though nothing is spilled? */
-static bool tags_left(long epfd)
-{
-	const struct fd_entry *ep = fd_get(epfd);
-
-	return ep && (ep->flags & FD_TAGS);
 }
 
 /*
@@ -152,7 +144,7 @@ long wait_epoll(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 		if (n != NOT_QUEUED)
 			goto waited;
 	}
-	n = self.q && self.q->n ? flush_ready(nr, a0, a1, a2, a3, a4) : 0;
+	n = self.q && self.q->n ? flush_ready(ep, nr, a0, a1, a2, a3, a4) : 0;
 	turn_end();
 	if (!n && unlikely(__atomic_load_n(&spill_total, __ATOMIC_RELAXED))) {
 		n = wait_spilled(nr, a0, a1, a2, a3, a4, a5);
@@ -161,9 +153,12 @@ long wait_epoll(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 			count(C_CROSSINGS, 1);
 			n = sleeping_syscall(nr, a0, a1, a2, a3, a4, a5);
 		}
-		/* This flush, or that of another thread meanwhile, may have spilled. */
-		if (n > 0 &&
-		    unlikely(__atomic_load_n(&spill_total, __ATOMIC_RELAXED) || tags_left(a0))) {
+		/*
+		 * This flush, or that of another thread meanwhile, may have
+		 * spilled; or a tag of ours is left from a spill that is over.
+		 */
+		if (n > 0 && unlikely(__atomic_load_n(&spill_total, __ATOMIC_RELAXED) ||
+				      (ep && (ep->flags & FD_TAGS)))) {
 			n = spill_events((struct epoll_event *)a1, (int)n);
 			if (!n)
 				n = wait_spilled(nr, a0, a1, a2, a3, a4, a5);
@@ -236,14 +231,32 @@ static void late_polled(long nr, long a0, long a1)
 	for (i = 0; (nr == SYS_poll || nr == SYS_ppoll) && i < a1; i++) {
 		const struct fd_entry *e = fd_get(p[i].fd);
 
-		if (e && e->err && e->err != EPIPE && p[i].revents)
+		if (e && p[i].revents && late_error_shows(e))
 			p[i].revents |= POLLERR;
+	}
+}
+
+/* poll(2) while something is spilled: in slices, between which that is offered again. */
+static long poll_spilled(long a0, long a1, int timeout)
+{
+	int64_t end = timeout < 0 ? -1 : now_ns() + (int64_t)timeout * 1000000;
+	long n;
+
+	for (;;) {
+		int64_t left = end < 0 ? SPILL_SLICE : (end - now_ns() + 999999) / 1000000;
+
+		if (left < 0)
+			left = 0;
+		n = pass(SYS_poll, a0, a1, spill_total && left > SPILL_SLICE ? SPILL_SLICE : left,
+			 0, 0, 0);
+		if (n || (end >= 0 && now_ns() >= end))
+			return n;
+		spill_finish_all(0);
 	}
 }
 
 long wait_other(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 {
-	int64_t end = -1;
 	long n;
 
 	count(C_CALLS, 1);
@@ -259,25 +272,14 @@ long wait_other(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 		if (n != NOT_QUEUED)
 			return n;
 	}
-	if (likely(!spill_total) || nr != SYS_poll) {
+	if (unlikely(spill_total) && nr == SYS_poll)
+		n = poll_spilled(a0, a1, (int)a2);
+	else
 		n = pass(nr, a0, a1, a2, a3, a4, a5);
-		if (n > 0 && unlikely(late_errors))
+	if (n > 0) {
+		if (unlikely(late_errors))
 			late_polled(nr, a0, a1);
-		if (n > 0)
-			watched(nr, a0, a1, a2, a3, (unsigned int)n);
-		return n;
+		watched(nr, a0, a1, a2, a3, (unsigned int)n);
 	}
-	if ((int)a2 >= 0)
-		end = now_ns() + (int64_t)(int)a2 * 1000000;
-	for (;;) {
-		int64_t left = end < 0 ? SPILL_SLICE : (end - now_ns() + 999999) / 1000000;
-
-		if (left < 0)
-			left = 0;
-		n = pass(nr, a0, a1, spill_total && left > SPILL_SLICE ? SPILL_SLICE : left, 0, 0,
-			 0);
-		if (n || (end >= 0 && now_ns() >= end))
-			return n;
-		spill_finish_all(0);
-	}
+	return n;
 }
