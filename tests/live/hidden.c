@@ -125,24 +125,17 @@ static void with_timerfd(void)
 	hear("after the close");
 }
 
-static const struct {
-	const char *name;
-	void (*run)(void);
-} cases[] = {
-	{"dprintf", with_dprintf}, {"pwritev2", with_pwritev2}, {"splice", with_splice},
-	{"eventfd", with_eventfd}, {"recvmmsg", with_recvmmsg}, {"timerfd", with_timerfd},
+static const struct pair_case cases[] = {
+	{"dprintf", with_dprintf},
+	{"pwritev2", with_pwritev2},
+	{"splice", with_splice},
+	{"eventfd", with_eventfd},
+	{"recvmmsg", with_recvmmsg},
+	{"timerfd", with_timerfd},
+	{NULL, NULL},
 };
 
 int main(int argc, char **argv)
 {
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		if (argc < 2)
-			puts(cases[i].name);
-		if (argc < 2 || strcmp(cases[i].name, argv[1]))
-			continue;
-		connect_pair();
-		cases[i].run();
-		return 0;
-	}
-	return argc < 2 ? 0 : 64;
+	return pair_main(cases, argc, argv);
 }

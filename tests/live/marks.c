@@ -153,25 +153,13 @@ static void forked(void)
 	hear_n(12);
 }
 
-static const struct {
-	const char *name;
-	void (*run)(void);
-} cases[] = {
+static const struct pair_case cases[] = {
 	{"pair", pair},		{"nested", nested},   {"across-wait", across_wait},
 	{"errno", keeps_errno}, {"handler", handler}, {"thread", thread},
-	{"fork", forked},
+	{"fork", forked},	{NULL, NULL},
 };
 
 int main(int argc, char **argv)
 {
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		if (argc < 2)
-			puts(cases[i].name);
-		if (argc < 2 || strcmp(cases[i].name, argv[1]))
-			continue;
-		connect_pair();
-		cases[i].run();
-		return 0;
-	}
-	return argc < 2 ? 0 : 64;
+	return pair_main(cases, argc, argv);
 }

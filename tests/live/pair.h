@@ -82,4 +82,24 @@ static inline void hear_n(size_t n)
 	printf("then: %zd %.*s\n", recv(peer, buf, n, MSG_WAITALL), (int)n, buf);
 }
 
+struct pair_case {
+	const char *name; /* NULL ends the list */
+	void (*run)(void);
+};
+
+/* Without an argument the names of the cases; else the one that is named, on a pair of its own. */
+static inline int pair_main(const struct pair_case *c, int argc, char **argv)
+{
+	for (; c->name; c++) {
+		if (argc < 2)
+			puts(c->name);
+		if (argc < 2 || strcmp(c->name, argv[1]))
+			continue;
+		connect_pair();
+		c->run();
+		return 0;
+	}
+	return argc < 2 ? 0 : 64;
+}
+
 #endif

@@ -7,7 +7,7 @@ import struct
 import time
 
 from talk import dialogue, main, pattern
-from wire import line_end, listed_end
+from wire import line_end, listed_end, replies
 
 
 def store(verb, key, value, tail=''):
@@ -15,14 +15,7 @@ def store(verb, key, value, tail=''):
 
 
 def lines(n, end=line_end):
-	def enough(b):
-		at = 0
-		for _ in range(n):
-			at = end(b, at)
-			if at is None:
-				return None
-		return at
-	return enough
+	return replies(n, end)
 
 
 def ask(c, text, end=line_end):

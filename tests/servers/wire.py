@@ -28,11 +28,12 @@ def one_reply(b, at):
 	return at
 
 
-def replies(n):
+def replies(n, end=one_reply):
+	"""Are there n answers, the end of each of which `end` finds?"""
 	def enough(b):
 		at = 0
 		for _ in range(n):
-			at = one_reply(b, at)
+			at = end(b, at)
 			if at is None:
 				return None
 		return at
