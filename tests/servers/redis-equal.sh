@@ -119,11 +119,11 @@ sys.exit(s.recv(100) != b'')" "$port" ;;
 }
 
 equal plain end=SHUTDOWN
-equal +aof-always saves end=TERM --appendonly yes --appendfsync always
+equal aof-always saves end=TERM --appendonly yes --appendfsync always
 equal threads-aof end=INT --appendonly yes --appendfsync everysec --io-threads 4 --io-threads-do-reads yes
 # A unix socket has room for 200 KB, where TCP takes megabytes on the loopback.
 equal tight unix end=TERM
-equal +replica replica end=SHUTDOWN --appendonly yes
+equal replica replica end=SHUTDOWN --appendonly yes
 equal +unix unix end=INT
 equal +threads saves end=TERM --io-threads 4
 equal +threads-tight unix end=TERM --io-threads 4 --io-threads-do-reads yes

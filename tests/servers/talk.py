@@ -8,6 +8,7 @@ ADDRESS is a port of 127.0.0.1 or the path of a unix socket, with "tls:" before 
 each in a thread; with 0 one after the other, once. Each connection leaves the file OUT/DIALOGUE.COPY.CONNECTION: what was received, then
 how it ended; OUT/answered makes the folder one that compare() of servers-lib.sh looks at. Exit status 1 if something hung.
 """
+import os
 import re
 import select
 import socket
@@ -157,7 +158,7 @@ class Conn:
 
 
 class Talk:
-	"""What a dialogue gets: open() for connections, key() for names that no other dialogue uses."""
+	"""What a dialogue gets: open() for connections, key() for names that no other dialogue, and not the same one in another folder, uses."""
 
 	def __init__(self, address, out, name, copy):
 		self.address, self.out, self.name, self.copy = address, out, name, copy
@@ -169,7 +170,7 @@ class Talk:
 		return conn
 
 	def key(self, name):
-		return f'{self.name}.{self.copy}.{name}'
+		return f'{os.path.basename(self.out)}.{self.name}.{self.copy}.{name}'
 
 	def note(self, name, text):
 		"""A fact that must be equal as well."""
