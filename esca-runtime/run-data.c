@@ -365,7 +365,7 @@ bool quiet(struct fd_entry *e, long fd)
 	case FD_SOCKET:
 	case FD_LISTEN:
 		/* A local peer may be in this very thread: what was written is there to be read. */
-		if ((e->flags & FD_UNIX) && self.q->nunix)
+		if ((e->flags & FD_UNIX) && self.q && self.q->nunix)
 			return false;
 		return e->flags & FD_NONBLOCK;
 	case FD_REG:

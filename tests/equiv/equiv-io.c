@@ -6,6 +6,7 @@
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -61,7 +62,7 @@ static int big_response(uint32_t base, bool mod, size_t chunk)
 	int ep = epoll_new(), fd;
 	size_t done = 0;
 
-	set_int(listener, SOL_SOCKET, SO_SNDBUF, 4608);
+	small_buffers();
 	fd = serve_one(ep, base);
 	while (!pump(fd, &done, chunk)) {
 		uint32_t got;
@@ -130,9 +131,60 @@ static void spill_exit(void)
 	big_response(EPOLLIN, true, 1000);
 }
 
+/* A thread that never waits, and so has no queue, reads from a local stream meanwhile. */
+static atomic_int may_read;
+
+static void *reads_unix(void *arg)
+{
+	char buf[16];
+
+	while (!atomic_load(&may_read))
+		;
+	note_result("the other thread's read", read(*(int *)arg, buf, sizeof(buf)));
+	note_result("and again", read(*(int *)arg, buf, sizeof(buf)));
+	atomic_store(&may_read, 0);
+	return NULL;
+}
+
+static void spill_thread(void)
+{
+	int fd, two[2];
+	size_t done = 0;
+	pthread_t t;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, two))
+		die("socketpair");
+	write_all(two[1], "hello");
+	pthread_create(&t, NULL, reads_unix, &two[0]);
+	small_buffers();
+	fd = serve_one(epoll_new(), EPOLLIN);
+	note("full: %d", !pump(fd, &done, 1000));
+	atomic_store(&may_read, 1);
+	/* No call of this thread gives the spill away meanwhile. */
+	while (atomic_load(&may_read))
+		;
+	pthread_join(t, NULL);
+	*accepted = done;
+	close(fd);
+}
+
+static void taken_peer(void)
+{
+	static char buf[65536];
+	int fd = dial_small();
+	uint64_t got = 0;
+	ssize_t n;
+
+	say(fd, "go");
+	usleep(100000);
+	while ((n = read(fd, buf, sizeof(buf))) > 0)
+		got += (uint64_t)n;
+	note("what was taken arrived: %d", got == *accepted);
+}
+
 static void slow_peer(void)
 {
-	int fd = dial(2048);
+	int fd = dial_small();
 
 	say(fd, "go");
 	usleep(20000);
@@ -643,6 +695,7 @@ const struct equiv_case equiv_io[] = {
 	{"spill-shutdown", spill_shutdown, slow_peer},
 	{"spill-unregister", spill_unregister, slow_peer},
 	{"spill-exit", spill_exit, slow_peer},
+	{"spill-thread", spill_thread, taken_peer},
 	{"reset", reset_server, reset_peer},
 	{"sigpipe", sigpipe_server, sigpipe_peer},
 	{"halfclose", halfclose_server, halfclose_peer},

@@ -200,7 +200,7 @@ static void oneshot_server(void)
 	ssize_t n;
 	char c;
 
-	set_int(listener, SOL_SOCKET, SO_SNDBUF, 4608);
+	small_buffers();
 	fd = serve_one(ep, EPOLLIN);
 	note_result("arm", ctl(ep, EPOLL_CTL_MOD, fd, EPOLLIN | EPOLLONESHOT, 1));
 	memset(chunk, 'x', sizeof(chunk));
@@ -222,7 +222,7 @@ static void oneshot_server(void)
 static void oneshot_peer(void)
 {
 	static char buf[4096];
-	int fd = dial(2048);
+	int fd = dial_small();
 	uint64_t got = 0;
 	ssize_t n;
 

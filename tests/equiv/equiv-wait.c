@@ -293,7 +293,7 @@ static void tight_server(void)
 	int fds[CONNS], ep;
 
 	memset(line, 'x', sizeof(line));
-	set_int(listener, SOL_SOCKET, SO_SNDBUF, 4608);
+	small_buffers();
 	ep = gather(fds, EPOLLIN | EPOLLOUT);
 	while (total < CONNS * 60 * sizeof(line)) {
 		struct epoll_event evs[16];
@@ -328,7 +328,7 @@ static void tight_peer(void)
 	int fds[CONNS], i;
 
 	for (i = 0; i < CONNS; i++)
-		fds[i] = dial(2048);
+		fds[i] = dial_small();
 	usleep(50000);
 	for (i = 0; i < CONNS; i++)
 		hear_all(fds[i], 700, false);

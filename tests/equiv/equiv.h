@@ -32,7 +32,7 @@ bool can_wait(void);
 extern int listener;
 /** The server's arguments after an exec: NULL else. */
 extern const char *self_path;
-/** Shared by server and peer: how many bytes the server was told are sent. */
+/** Shared by server and peer: how many bytes the server was told are sent, or what a case likes. */
 extern volatile uint64_t *accepted;
 
 void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -58,10 +58,14 @@ int accept_wait(int ep, uint32_t events);
 void read_request(int fd);
 void set_int(int fd, int level, int name, int value);
 int get_int(int fd, int level, int name);
+/** small_buffers() - what dial_small() connects from now on has room for a few KiB. */
+void small_buffers(void);
 
 /* --- peer --- */
 
 int dial(int rcvbuf);
+/** dial_small() - when the server has called small_buffers(), with a receive buffer of 2 KiB. */
+int dial_small(void);
 void say(int fd, const char *s);
 /** hear() - read exactly @n bytes and note them. */
 void hear(int fd, size_t n);
