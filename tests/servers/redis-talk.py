@@ -223,6 +223,30 @@ def slow(t):
 
 
 @dialogue
+def herd(t):
+	"""
+	Clients that are all there when Redis comes back from its sleep, and read nothing for long: answered in turns of several
+	events, they fill their sockets. So few that the main thread writes to all of them, as it does below two for each I/O thread.
+	"""
+	k = t.key
+	w = t.open('w')
+	ask(w, 'SET', k('small'), pattern(12000, 'small'))
+	conns = [t.open(f'c{i}', rcvbuf=2304) for i in range(5)]
+	for c in conns:
+		c.stalled = True
+	for _ in range(30):
+		w.send(cmd('DEBUG', 'SLEEP', '0.01'))
+		for c in conns:
+			c.send(cmd('GET', k('small')) + cmd('INCR', k(c.name)))
+		w.read(replies(1))
+	for c in conns:
+		c.stalled = False
+		c.read(replies(60))
+		bye(c)
+	bye(w)
+
+
+@dialogue
 def aborts(t):
 	k = t.key
 	w = t.open('w')
