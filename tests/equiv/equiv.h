@@ -23,7 +23,8 @@ struct equiv_case {
 	void (*peer)(void);
 };
 
-extern const struct equiv_case equiv_io[], equiv_life[], equiv_turn[], equiv_wait[], equiv_ahead[];
+extern const struct equiv_case equiv_io[], equiv_life[], equiv_turn[], equiv_wait[], equiv_ahead[],
+	equiv_modes[];
 
 /** can_wait() - has the kernel IORING_OP_EPOLL_WAIT? */
 bool can_wait(void);

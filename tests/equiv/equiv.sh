@@ -25,7 +25,7 @@ for case in ${ESCA_TEST:-$("$prog")}; do
 		continue
 	fi
 	variants="$backends hasty"
-	case $backends,$case in *uring,spill-* | *uring,wait-*) variants="$variants hasty-uring ahead" ;; *uring,ahead-*) variants="$variants ahead" ;; esac
+	case $backends,$case in *uring,spill-* | *uring,wait-* | *uring,modes-*) variants="$variants hasty-uring ahead" ;; *uring,ahead-*) variants="$variants ahead" ;; esac
 	for variant in $variants; do
 		backend=$variant
 		unset ESCA_TEST_CREDIT
