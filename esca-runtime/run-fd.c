@@ -405,6 +405,13 @@ HANDLER(run_shutdown)
 	return pass(CALL);
 }
 
+/* From now on what is written is encrypted, or numbered otherwise; not what was written before. */
+static bool changes_stream(int level, int name)
+{
+	return (level == IPPROTO_TCP && (name == TCP_ULP || name == TCP_REPAIR)) ||
+	       level == SOL_TLS;
+}
+
 /* Options of a listener go to what it accepts. */
 static void learn_opt(struct fd_entry *e, int level, int name, int value, bool whole)
 {
@@ -416,8 +423,7 @@ static void learn_opt(struct fd_entry *e, int level, int name, int value, bool w
 		e->credit = 0;
 	} else if (level == SOL_SOCKET && name == SO_LINGER) {
 		e->flags |= FD_LINGER;
-	} else if ((level == IPPROTO_TCP && (name == TCP_ULP || name == TCP_REPAIR)) ||
-		   level == SOL_TLS) {
+	} else if (changes_stream(level, name)) {
 		e->flags |= FD_NODEFER;
 	}
 }
@@ -449,6 +455,8 @@ HANDLER(run_setsockopt)
 			return ret;
 	}
 	flush_of(e);
+	if (unlikely(e->spill) && changes_stream((int)a1, (int)a2))
+		spill_settle(e, (int)a0);
 	if (fusing(ESCA_FUSE_AHEAD)) {
 		ret = ahead_opt(e, (int)a1, (int)a2);
 		if (ret != NOT_QUEUED)

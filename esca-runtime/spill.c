@@ -367,6 +367,10 @@ void spill_settle(struct fd_entry *e, int fd)
 {
 	struct queue *q = e->owner;
 
+	queue_lock(q);
+	if (e->spill)
+		hand_over(e, e->spill);
+	queue_unlock(q);
 	spill_finish(e, fd, ESCA_EXIT_MS);
 	if (!e->spill)
 		return;

@@ -168,6 +168,43 @@ static void spill_thread(void)
 	close(fd);
 }
 
+/* Another name for a stream whose peer reads nothing until it has it, and what is written to both.
+ */
+static void spill_dup(void)
+{
+	int fd, other;
+	size_t done = 0;
+
+	small_buffers();
+	fd = serve_one(epoll_new(), EPOLLIN);
+	note("full: %d", !pump(fd, &done, 1000));
+	other = dup(fd);
+	note("dup: %d", other >= 0);
+	accepted[1] = 1;
+	set_int(fd, SOL_SOCKET, SO_SNDBUF, 500000);
+	write_all(other, "one,");
+	write_all(fd, "two");
+	*accepted = done + 7;
+	close(fd);
+	close(other);
+}
+
+static void dup_peer(void)
+{
+	static char buf[65536];
+	int fd = dial_small();
+	uint64_t got = 0;
+	ssize_t n;
+
+	say(fd, "go");
+	while (!accepted[1])
+		usleep(1000);
+	while ((n = read(fd, buf, sizeof(buf))) > 0)
+		got += (uint64_t)n;
+	note("what was taken arrived: %d, then %s", got == *accepted,
+	     n ? strerrorname_np(errno) : "the end");
+}
+
 static void taken_peer(void)
 {
 	static char buf[65536];
@@ -696,6 +733,7 @@ const struct equiv_case equiv_io[] = {
 	{"spill-unregister", spill_unregister, slow_peer},
 	{"spill-exit", spill_exit, slow_peer},
 	{"spill-thread", spill_thread, taken_peer},
+	{"spill-dup", spill_dup, dup_peer},
 	{"reset", reset_server, reset_peer},
 	{"sigpipe", sigpipe_server, sigpipe_peer},
 	{"halfclose", halfclose_server, halfclose_peer},
