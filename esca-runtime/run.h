@@ -648,6 +648,8 @@ static inline void life_look(void)
 		life_child();
 }
 
-extern bool life_over; /* the process is ending: nothing is deferred any more */
+/** Nothing is deferred any more, and no call made that is not the server's: the process is ending,
+ * or has a seccomp filter of its own, or threads that libc did not make. */
+extern bool life_over;
 
 #endif

@@ -131,7 +131,7 @@ void turn_child(void)
 
 void turn_begin(unsigned int n)
 {
-	struct queue *q = queue_get();
+	struct queue *q = life_over ? NULL : queue_get();
 	unsigned int cut = n < 1024 ? n : 1024;
 
 	if (!q)

@@ -1,22 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * equiv-world.c - cases about what changes around a server while calls wait: its user, its log
- * files, the files it sends, what its streams speak, who serves them, and its sudden end.
+ * equiv-world.c - cases about what changes around a server while calls wait: its user, the calls it
+ * may make, its log files, the files it sends, what its streams speak, who serves them, its end.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <linux/tls.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -175,6 +180,103 @@ static void setuid_peer(void)
 	hear_all(b, 100, false);
 	hear_all(a, 100, false);
 	note_file("log", path("user", 0));
+}
+
+/* --- a filter of its own --- */
+
+#define CELL_CONNS  4
+#define CELL_ROUNDS 20
+
+#define ALLOW(name)                                                                                \
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##name, 0, 1),                                     \
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+
+/* From now on any call that this program does not make is the end of it. */
+static void confine(void)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		ALLOW(read),
+		ALLOW(write),
+		ALLOW(accept4),
+		ALLOW(close),
+		ALLOW(epoll_ctl),
+		ALLOW(epoll_wait),
+		ALLOW(exit_group),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+	};
+	struct sock_fprog prog = {sizeof(filter) / sizeof(*filter), filter};
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog))
+		die("seccomp");
+}
+
+static void cell_rounds(int ep, int conns)
+{
+	int left = conns * CELL_ROUNDS, i, n;
+	struct epoll_event evs[8];
+	char c;
+
+	while (left) {
+		n = epoll_wait(ep, evs, 8, 10000);
+		if (n <= 0)
+			die("epoll_wait");
+		for (i = 0; i < n; i++, left--) {
+			if (read(evs[i].data.fd, &c, 1) != 1)
+				die("read");
+			put(evs[i].data.fd, "an");
+			put(evs[i].data.fd, "swer");
+		}
+	}
+}
+
+static void seccomp_server(void)
+{
+	int ep = epoll_new(), fds[CELL_CONNS], i;
+
+	for (i = 0; i < CELL_CONNS; i++)
+		fds[i] = accept_wait(ep, 0);
+	for (i = 0; i < CELL_CONNS; i++)
+		watch(ep, EPOLL_CTL_MOD, fds[i], EPOLLIN);
+	cell_rounds(ep, CELL_CONNS);
+	put(fds[0], "last words,");
+	confine();
+	put(fds[0], "first words");
+	cell_rounds(ep, CELL_CONNS);
+	accepted[ASKED] = 1;
+	accept_wait(ep, EPOLLIN);
+	cell_rounds(ep, CELL_CONNS + 1);
+}
+
+static void cell_peer_rounds(const int *fds, int n)
+{
+	int round, i, wrong = 0;
+	char buf[8];
+
+	for (round = 0; round < CELL_ROUNDS; round++) {
+		for (i = 0; i < n; i++)
+			say(fds[i], "a");
+		for (i = 0; i < n; i++)
+			wrong += recv(fds[i], buf, 6, MSG_WAITALL) != 6 || memcmp(buf, "answer", 6);
+	}
+	note("%d rounds with %d, %d wrong", round, n, wrong);
+}
+
+static void seccomp_peer(void)
+{
+	int fds[CELL_CONNS + 1], i;
+
+	for (i = 0; i < CELL_CONNS; i++)
+		fds[i] = dial(0);
+	cell_peer_rounds(fds, CELL_CONNS);
+	hear(fds[0], 22);
+	cell_peer_rounds(fds, CELL_CONNS);
+	wait_for(ASKED, 1);
+	fds[CELL_CONNS] = dial(0);
+	cell_peer_rounds(fds, CELL_CONNS + 1);
+	for (i = 0; i <= CELL_CONNS; i++)
+		hear_all(fds[i], 100, false);
 }
 
 /* --- logs that are put aside --- */
@@ -689,9 +791,15 @@ static void pool_peer(void)
 }
 
 const struct equiv_case equiv_world[] = {
-	{"setuid", setuid_server, setuid_peer}, {"rotate-usr1", rotate_usr1, usr1_peer},
-	{"rotate-hup", rotate_hup, hup_peer},	{"rotate-copy", rotate_copy, copy_peer},
-	{"kill9", kill9_server, kill9_peer},	{"shrink", shrink_server, shrink_peer},
-	{"ktls", ktls_server, ktls_peer},	{"cgi", cgi_server, cgi_peer},
-	{"pool", pool_server, pool_peer},	{NULL, NULL, NULL},
+	{"setuid", setuid_server, setuid_peer},
+	{"seccomp", seccomp_server, seccomp_peer},
+	{"rotate-usr1", rotate_usr1, usr1_peer},
+	{"rotate-hup", rotate_hup, hup_peer},
+	{"rotate-copy", rotate_copy, copy_peer},
+	{"kill9", kill9_server, kill9_peer},
+	{"shrink", shrink_server, shrink_peer},
+	{"ktls", ktls_server, ktls_peer},
+	{"cgi", cgi_server, cgi_peer},
+	{"pool", pool_server, pool_peer},
+	{NULL, NULL, NULL},
 };
