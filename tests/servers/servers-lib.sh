@@ -151,7 +151,8 @@ launch()
 	shift 2
 	under "$how" "$@"
 	set -m # a process group of its own: some servers signal all of it
-	"${cmd[@]}" >"$run/out" 2>"$run/err" </dev/null &
+	# Who runs the tests in the background ignores SIGINT, and haproxy would as well.
+	env --default-signal=INT "${cmd[@]}" >"$run/out" 2>"$run/err" </dev/null &
 	server=$!
 	set +m
 	master=$server
