@@ -85,7 +85,7 @@ static struct fd_entry *other_name(const struct slot *s, const struct fd_entry *
 {
 	unsigned int fd;
 
-	for (fd = 0; fd <= fd_high; fd++)
+	for (fd = 0; fd <= SHARED(fd_high); fd++)
 		if (fd_table[fd].ahead == s && &fd_table[fd] != but)
 			return &fd_table[fd];
 	return NULL;
@@ -117,11 +117,12 @@ static void bad(struct fd_entry *e)
 /* May @e, which epoll instance @epfd reported, be read ahead? */
 static bool eligible(const struct fd_entry *e, int epfd)
 {
-	const uint16_t never = FD_UNIX | FD_NODEFER | FD_NOAHEAD | FD_TAGGED | FD_ZOMBIE | FD_TWIN;
+	const uint16_t never = FD_UNIX | FD_NODEFER | FD_NOAHEAD | FD_ZOMBIE;
 
 	return e->cls == FD_STREAM && (e->flags & FD_NONBLOCK) && (e->flags & FD_READS) &&
-	       !(e->flags & never) && !e->shared && !e->spill && !e->err && !e->ahead &&
-	       (!e->owner || e->owner == self.q) && e->reg_ep == epfd + 1 &&
+	       !(e->flags & never) && !SHARED(e->tagged) && !SHARED(e->twin) &&
+	       !SHARED(e->shared) && !SHARED(e->spill) && !SHARED(e->err) && !SHARED(e->ahead) &&
+	       (!SHARED(e->owner) || SHARED(e->owner) == self.q) && e->reg_ep == epfd + 1 &&
 	       !(e->reg_events & (EPOLLONESHOT | EPOLLEXCLUSIVE));
 }
 
@@ -133,8 +134,8 @@ void ahead_fetch(int epfd, const struct fd_entry *ep, const struct epoll_event *
 	unsigned int k = 0, free_slot = 0, i;
 	struct ahead *a;
 
-	if (n < AHEAD_MIN || !q || !q->in_turn || !backend->recv || ep->shared || ep->owner != q ||
-	    (ep->flags & (FD_NODEFER | FD_TAGCLASH)))
+	if (n < AHEAD_MIN || !q || !q->in_turn || !backend->recv || SHARED(ep->owner) != q ||
+	    SHARED(ep->tag_clash) || fd_barred(ep))
 		return;
 	a = pool(q);
 	if (!a)
@@ -388,7 +389,7 @@ long ahead_wait(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 		if (raw_is_error(ret))
 			return ret;
 		n = (int)ret;
-		if (n && (spill_total || (ep->flags & FD_TAGS)))
+		if (n && (SHARED(spill_total) || SHARED(ep->tags)))
 			n = spill_events(evs, n);
 	}
 	for_each_held(a, s, e)
@@ -493,7 +494,7 @@ static void reset_at_close(const struct fd_entry *e, int fd)
 {
 	struct linger now = {.l_onoff = 1, .l_linger = 0};
 
-	if (!(e->flags & FD_FORKED))
+	if (!SHARED(e->forked))
 		kernel(SYS_setsockopt, fd, SOL_SOCKET, SO_LINGER, (long)&now, sizeof(now));
 }
 
@@ -546,8 +547,8 @@ void ahead_forks(void)
 
 	if (!fusing(ESCA_FUSE_AHEAD))
 		return;
-	for (fd = 0; fd <= fd_high; fd++)
-		fd_table[fd].flags |= FD_FORKED;
+	for (fd = 0; fd <= SHARED(fd_high); fd++)
+		SHARE(fd_table[fd].forked, true);
 }
 
 long ahead_opt(struct fd_entry *e, int level, int name)

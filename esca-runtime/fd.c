@@ -23,15 +23,15 @@ static void note_high(const struct fd_entry *e)
 {
 	unsigned int fd = (unsigned int)(e - fd_table);
 
-	if (fd > __atomic_load_n(&fd_high, __ATOMIC_RELAXED))
-		__atomic_store_n(&fd_high, fd, __ATOMIC_RELAXED);
+	if (fd > SHARED(fd_high))
+		SHARE(fd_high, fd);
 }
 
 /* Nothing that waits may outlive the descriptor it was for, whoever closed it without our seeing.
  */
 static void fd_clear(struct fd_entry *e)
 {
-	if (unlikely(e->op || e->log_pending || e->spill))
+	if (unlikely(fd_waits(e) || SHARED(e->spill)))
 		queue_drop(e);
 	if (unlikely(e->ahead))
 		ahead_close(e, (int)(e - fd_table), false);
@@ -156,9 +156,9 @@ void fd_accepted(struct fd_entry *l, long fd, bool nonblock)
 	e->cork = e->cork_want = l->cork;
 	e->nodelay = e->nodelay_want = l->nodelay;
 	/* All that one listener accepts begin with the same empty buffer. */
-	if (!l->credit && fd_credit(e, (int)fd, 0, 1))
-		l->credit = e->credit;
-	e->credit = l->credit;
+	if (!SHARED(l->credit) && fd_credit(e, (int)fd, 0, 1))
+		SHARE(l->credit, e->credit);
+	e->credit = SHARED(l->credit);
 }
 
 void fd_opened(long fd, int flags)
@@ -212,12 +212,12 @@ void fd_foreign(struct fd_entry *e)
 
 	if (!q || q == self.q || e->cls == FD_EPOLL)
 		return;
-	if (e->shared && !e->op && !e->log_pending && e->ctl == CTL_NONE)
+	if (SHARED(e->shared) && !fd_waits(e) && !fd_ctl_waits(e))
 		return;
 	queue_lock(q);
 	if (e->op || e->log_pending || e->ctl != CTL_NONE)
 		queue_flush_locked(q, NULL);
-	__atomic_store_n(&e->shared, true, __ATOMIC_RELAXED);
+	SHARE(e->shared, true);
 	queue_unlock(q);
 }
 
@@ -225,7 +225,7 @@ void fd_child(void)
 {
 	unsigned int fd;
 
-	for (fd = 0; fd <= fd_high; fd++) {
+	for (fd = 0; fd <= SHARED(fd_high); fd++) {
 		struct fd_entry *e = &fd_table[fd];
 
 		e->op = NULL;
@@ -240,7 +240,7 @@ void fd_child(void)
 			continue;
 		}
 		late_error_drop(e);
-		e->flags &= (uint16_t)~FD_TAGGED;
+		e->tagged = false;
 		if (e->cls == FD_STREAM || e->cls == FD_EPOLL || e->cls == FD_SOCKET)
 			e->flags |= FD_NODEFER;
 	}
@@ -250,7 +250,7 @@ void fd_limit(void)
 {
 	struct rlimit lim;
 
-	fd_size_limited =
-		raw_is_error(raw_syscall(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, (long)&lim, 0, 0)) ||
-		lim.rlim_cur != RLIM_INFINITY;
+	SHARE(fd_size_limited,
+	      raw_is_error(raw_syscall(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, (long)&lim, 0, 0)) ||
+		      lim.rlim_cur != RLIM_INFINITY);
 }

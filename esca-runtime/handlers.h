@@ -56,7 +56,12 @@ static inline struct fd_entry *touch(long fd)
 {
 	struct fd_entry *e = fd_get(fd);
 
-	if (e && e->owner != self.q && unlikely(e->owner != NULL))
+	struct queue *owner;
+
+	if (!e)
+		return NULL;
+	owner = SHARED(e->owner);
+	if (owner != self.q && unlikely(owner != NULL))
 		fd_foreign(e);
 	return e;
 }
@@ -66,7 +71,7 @@ static inline struct fd_entry *touch(long fd)
 /* Flush if something waits for this descriptor. */
 static inline void flush_of(struct fd_entry *e)
 {
-	if (e && (e->op || e->log_pending))
+	if (e && fd_waits(e))
 		flush();
 }
 
@@ -81,7 +86,7 @@ static inline int stream_waits(struct fd_entry *e, long fd)
 	const struct fd_entry *ep;
 
 	life_look();
-	if (!self.q || !self.q->in_turn || life_over)
+	if (!self.q || !self.q->in_turn || SHARED(life_over))
 		return self.q && self.q->small ? ESCA_PASS_FEW : ESCA_PASS_NO_TURN;
 	if (unlikely(e->cls == FD_UNKNOWN || e->cls == FD_SOCKET))
 		fd_probe(e, (int)fd);
@@ -89,17 +94,17 @@ static inline int stream_waits(struct fd_entry *e, long fd)
 		return ESCA_PASS_KIND;
 	if (!(e->flags & FD_NONBLOCK))
 		return ESCA_PASS_BLOCKING;
-	if ((e->flags & FD_NODEFER) || e->shared)
+	if (fd_barred(e))
 		return ESCA_PASS_SHARED;
 	if (!e->reg_ep)
-		return e->poll_q == self.q ? STREAM_READY : ESCA_PASS_UNWATCHED;
+		return SHARED(e->poll_q) == self.q ? STREAM_READY : ESCA_PASS_UNWATCHED;
 	if (unlikely(e->reg_events & (EPOLLONESHOT | EPOLLEXCLUSIVE)) &&
-	    ((e->reg_events & EPOLLEXCLUSIVE) || (e->flags & FD_TWIN)))
+	    ((e->reg_events & EPOLLEXCLUSIVE) || SHARED(e->twin)))
 		return ESCA_PASS_EXOTIC;
 	ep = fd_get(e->reg_ep - 1);
 	if (ep->gen != e->reg_gen)
 		return ESCA_PASS_UNWATCHED;
-	if (ep->owner != self.q || (ep->flags & (FD_NODEFER | FD_TAGCLASH)) || ep->shared)
+	if (SHARED(ep->owner) != self.q || SHARED(ep->tag_clash) || fd_barred(ep))
 		return ESCA_PASS_SHARED;
 	return STREAM_READY;
 }
@@ -109,16 +114,16 @@ bool quiet(struct fd_entry *e, long fd);
 
 static inline void flush_unless_quiet(struct fd_entry *e, long fd)
 {
-	bool waits = self.q && self.q->n;
+	bool waits = queue_waits(self.q);
 
-	if (likely(!waits && !spill_total))
+	if (likely(!waits && !SHARED(spill_total)))
 		return;
 	if (quiet(e, fd)) {
 		flush_old();
 		return;
 	}
 	flush();
-	if (unlikely(spill_total))
+	if (unlikely(SHARED(spill_total)))
 		spill_rest();
 }
 

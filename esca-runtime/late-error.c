@@ -22,14 +22,14 @@ void late_error(struct fd_entry *e, int fd, int err)
 	count(C_ERRORS, 1);
 	if (!e->err)
 		__atomic_fetch_add(&late_errors, 1, __ATOMIC_RELAXED);
-	e->err = (uint16_t)err;
-	e->flags |= FD_NODEFER;
+	SHARE(e->err, (uint16_t)err);
+	SHARE(e->shared, true);
 	/*
 	 * Our send consumed the error, but the hang-up stays. A level-triggered server hears of
 	 * that anyway; an edge-triggered one may have had its edge before it wrote, so registering
 	 * again makes the kernel look and report once more.
 	 */
-	if (e->reg_ep && (e->reg_events & EPOLLET) && !e->fired) {
+	if (e->reg_ep && (e->reg_events & EPOLLET) && !SHARED(e->fired)) {
 		ev.events = e->reg_events;
 		ev.data.u64 = e->reg_data;
 		kernel(SYS_epoll_ctl, e->reg_ep - 1, EPOLL_CTL_MOD, fd, (long)&ev, 0);
@@ -38,9 +38,10 @@ void late_error(struct fd_entry *e, int fd, int err)
 
 void late_error_drop(struct fd_entry *e)
 {
-	if (e->err)
-		__atomic_fetch_sub(&late_errors, 1, __ATOMIC_RELAXED);
-	e->err = 0;
+	if (likely(!SHARED(e->err)))
+		return;
+	__atomic_fetch_sub(&late_errors, 1, __ATOMIC_RELAXED);
+	SHARE(e->err, 0);
 }
 
 void late_error_events(int epfd, const struct fd_entry *ep, struct epoll_event *evs, int n)
@@ -57,7 +58,7 @@ void late_error_events(int epfd, const struct fd_entry *ep, struct epoll_event *
 
 int late_error_take(struct fd_entry *e)
 {
-	int err = e->err;
+	int err = SHARED(e->err);
 
 	late_error_drop(e);
 	return err;

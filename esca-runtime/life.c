@@ -42,13 +42,13 @@ static void life_barrier(void)
 	if (hands_off())
 		return;
 	flush();
-	if (unlikely(spill_total))
+	if (unlikely(SHARED(spill_total)))
 		spill_rest();
 }
 
 static bool life_pending(void)
 {
-	return (self.q && self.q->n) || spill_total;
+	return queue_waits(self.q) || SHARED(spill_total);
 }
 
 static void life_finish(bool ends)
@@ -56,7 +56,7 @@ static void life_finish(bool ends)
 	if (hands_off())
 		return;
 	queue_flush_all();
-	if (spill_total)
+	if (SHARED(spill_total))
 		spill_end(ESCA_EXIT_MS);
 	if (ends)
 		ahead_end();
@@ -69,7 +69,7 @@ static void life_prepare(void)
 	ahead_forks();
 	flush();
 	/* The child may write to what it inherits: what came before goes first. */
-	if (spill_total)
+	if (SHARED(spill_total))
 		spill_rest();
 }
 
@@ -107,7 +107,7 @@ static void life_forget(int fd)
 		return;
 	fd_foreign(e);
 	flush();
-	if (e->spill && !(e->flags & FD_ZOMBIE))
+	if (SHARED(e->spill) && !(e->flags & FD_ZOMBIE))
 		spill_settle(e, fd);
 	e->cls = FD_OTHER;
 }
@@ -155,7 +155,7 @@ static bool life_call(long *ret, long nr, const long *a)
 		if (args && !(args->flags & CLONE_VM) && !args->stack)
 			goto forks;
 		flush();
-		life_over = true;
+		SHARE(life_over, true);
 		return false;
 	case SYS_clone:
 		if (a[0] & CLONE_VM) {
@@ -164,7 +164,7 @@ static bool life_call(long *ret, long nr, const long *a)
 			 * ours are not to be told apart any more.
 			 */
 			flush();
-			life_over = true;
+			SHARE(life_over, true);
 			return false;
 		}
 		if (a[1])
@@ -217,8 +217,8 @@ void life_thread(void)
 	if (us > 1000) {
 		uint64_t per_us = (tsc() - start_tsc) / (uint64_t)us;
 
-		queue_age_ticks = per_us * settings.age_us;
-		queue_long_ticks = per_us * ESCA_LONG_TURN;
+		SHARE(queue_age_ticks, per_us * settings.age_us);
+		SHARE(queue_long_ticks, per_us * ESCA_LONG_TURN);
 		stats_clock(per_us);
 	}
 }
@@ -255,6 +255,6 @@ __attribute__((destructor)) static void life_end(void)
 {
 	if (esca_hooks.finish != life_finish)
 		return;
-	life_over = true;
+	SHARE(life_over, true);
 	life_finish(true);
 }

@@ -54,13 +54,16 @@ void queue_unlock(struct queue *q)
 	self.bypass &= (uint8_t)~BYPASS_BUSY;
 }
 
+/* The counts that the owner reads without the lock; n last, see queue_waits(). */
 static void reset(struct queue *q)
 {
-	q->n = 0;
-	q->nops = q->nsegs = q->nruns = q->nunix = q->nctls = 0;
-	q->ncloses = q->nopts = q->nlines = 0;
+	q->nops = q->nsegs = q->nctls = q->nopts = q->nlines = 0;
+	SHARE(q->nruns, 0);
+	SHARE(q->nunix, 0);
+	SHARE(q->ncloses, 0);
 	q->used = q->log_used = 0;
 	q->list.prev = q->list.next = &q->list;
+	__atomic_store_n(&q->n, 0, __ATOMIC_RELEASE);
 }
 
 struct queue *queue_get(void)
@@ -75,10 +78,10 @@ struct queue *queue_get(void)
 	self.bypass |= BYPASS_BUSY;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	spin(&all_lock);
-	for (q = all; q && q->in_use; q = q->all_next)
+	for (q = all; q && __atomic_load_n(&q->in_use, __ATOMIC_ACQUIRE); q = q->all_next)
 		;
 	if (q)
-		q->in_use = true;
+		SHARE(q->in_use, true);
 	__atomic_store_n(&all_lock, 0, __ATOMIC_RELEASE);
 	if (!q) {
 		map = raw_syscall(SYS_mmap, 0, sizeof(*q), PROT_READ | PROT_WRITE,
@@ -97,7 +100,7 @@ struct queue *queue_get(void)
 		__atomic_store_n(&all_lock, 0, __ATOMIC_RELEASE);
 	}
 	q->in_turn = q->small = false;
-	q->gain = QUEUE_GAIN; /* until it is known */
+	SHARE(q->gain, QUEUE_GAIN); /* until it is known */
 	self.q = q;
 	life_thread();
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
@@ -138,7 +141,7 @@ void queue_flush_all(void)
 	struct queue *q;
 
 	for (q = __atomic_load_n(&all, __ATOMIC_ACQUIRE); q; q = q->all_next)
-		if (__atomic_load_n(&q->n, __ATOMIC_RELAXED))
+		if (queue_waits(q))
 			queue_flush(q);
 }
 
@@ -153,7 +156,7 @@ void queue_flush(struct queue *q)
 static void merged(struct queue *q, enum esca_fusion how, unsigned int calls)
 {
 	fused(how, calls);
-	q->gain = QUEUE_GAIN;
+	SHARE(q->gain, QUEUE_GAIN);
 }
 
 /* --- the flush --- */
@@ -174,7 +177,6 @@ static void flush_logs(struct queue *q)
 
 		if (!run->e)
 			continue;
-		run->e->log_pending = 0;
 		while (left) {
 			ret = kernel(SYS_write, run->fd, (long)p, (long)left, 0, 0);
 			made++;
@@ -187,10 +189,12 @@ static void flush_logs(struct queue *q)
 		}
 		if (raw_is_error(ret))
 			late_error(run->e, run->fd, (int)-ret);
+		__atomic_store_n(&run->e->log_pending, 0, __ATOMIC_RELEASE);
 	}
 	if (q->nlines > made)
 		merged(q, ESCA_FUSE_LOG, q->nlines - made);
-	q->nruns = q->nlines = 0;
+	SHARE(q->nruns, 0);
+	q->nlines = 0;
 	q->log_used = 0;
 }
 
@@ -232,7 +236,7 @@ static void settle(struct queue *q, struct op *op, const struct send *s)
 		size_t done = s->result > 0 ? (size_t)s->result : 0;
 
 		count(C_SHORT, 1);
-		e->bulk = true;
+		SHARE(e->bulk, true);
 		spill_add(e, op->fd, s->iov, s->niov, done);
 		return;
 	}
@@ -255,34 +259,35 @@ static struct op *op_new(struct queue *q, struct fd_entry *e, int fd)
 	op->prev = q->list.prev;
 	op->prev->next = op;
 	q->list.prev = op;
-	e->op = op;
+	SHARE(e->op, op);
 	__atomic_store_n(&e->owner, q, __ATOMIC_RELEASE);
 	if (e->flags & FD_UNIX)
-		q->nunix++;
+		SHARE(q->nunix, q->nunix + 1);
 	return op;
 }
 
 static void queue_long(struct queue *q)
 {
-	q->long_score += ESCA_LONG_SCORE;
-	if (q->long_score > 2 * ESCA_LONG_SCORE) {
-		q->long_score = 0;
-		q->plain_turns = ESCA_LONG_TURNS;
+	unsigned int score = SHARED(q->long_score) + ESCA_LONG_SCORE;
+
+	if (score > 2 * ESCA_LONG_SCORE) {
+		score = 0;
+		SHARE(q->plain_turns, ESCA_LONG_TURNS);
 	}
+	SHARE(q->long_score, (uint16_t)score);
 }
 
-/* What follows the bytes of a stream that the server has ended. */
+/* What follows the bytes: a stream that the server has ended ends. Nothing of @op waits any more.
+ */
 static void end(struct op *op)
 {
 	struct fd_entry *e = op->e;
 	int fd = op->fd;
 
-	if (op->end & END_SHUT) {
-		if (e->spill)
-			spill_shutdown(e, fd, SHUT_WR);
-		else
-			kernel(SYS_shutdown, fd, SHUT_WR, 0, 0, 0);
-	}
+	if (op->end & END_SHUT)
+		spill_shutdown(e, fd, SHUT_WR);
+	/* The last that is done to it. */
+	__atomic_store_n(&e->op, NULL, __ATOMIC_RELEASE);
 	if (!(op->end & END_CLOSE) || (e->spill && spill_orphan(e, fd)))
 		return;
 	/* Before the call: after it the number may be another thread's. */
@@ -318,7 +323,7 @@ static int flush_with(struct queue *q, struct op *more, struct harvest *h)
 
 	if (!q->n)
 		return 0;
-	if (unlikely(tsc() - q->t0 > queue_long_ticks))
+	if (unlikely(tsc() - q->t0 > SHARED(queue_long_ticks)))
 		queue_long(q);
 	registration_flush(q);
 	/*
@@ -335,7 +340,6 @@ static int flush_with(struct queue *q, struct op *more, struct harvest *h)
 	now = q->now = tsc();
 	for (op = q->list.next; op != &q->list; op = next) {
 		next = op->next;
-		op->e->op = NULL;
 		/* Still open, and for the functions below a stream like any other. */
 		if (op->end & END_CLOSE)
 			op->e->flags &= (uint16_t)~FD_ZOMBIE;
@@ -344,8 +348,7 @@ static int flush_with(struct queue *q, struct op *more, struct harvest *h)
 			settle(q, op, &q->sends[i++]);
 		if (unlikely(fuse_opts_dirty(op->e)) && op->e != keep)
 			sets += fuse_apply_opts(op->e, op->fd);
-		if (op->end)
-			end(op);
+		end(op);
 	}
 	left = keep ? fuse_opts_dirty(keep) : 0;
 	if (q->nopts > sets + left)
@@ -353,7 +356,7 @@ static int flush_with(struct queue *q, struct op *more, struct harvest *h)
 	reset(q);
 	if (left) {
 		op_new(q, keep, keep_fd);
-		q->n = 1;
+		SHARE(q->n, 1);
 		q->nopts = (uint16_t)left;
 	}
 	return ready;
@@ -384,7 +387,8 @@ void queue_room(struct queue *q, size_t len)
 		q->t0 = q->now;
 	else if (unlikely(q->n >= settings.calls || q->nops >= ESCA_QUEUE_CALLS - 1 ||
 			  q->nctls >= ESCA_QUEUE_CALLS || q->nsegs >= QUEUE_SEGS - 1 ||
-			  q->used + len > settings.bytes || q->now - q->t0 > queue_age_ticks)) {
+			  q->used + len > settings.bytes ||
+			  q->now - q->t0 > SHARED(queue_age_ticks))) {
 		queue_flush_locked(q, NULL);
 		q->t0 = q->now = tsc();
 	}
@@ -399,7 +403,7 @@ static struct op *op_at_end(struct queue *q, struct fd_entry *e, int fd, size_t 
 {
 	struct op *op;
 
-	if (unlikely((e->flags & FD_NODEFER) || e->shared))
+	if (unlikely(fd_barred(e)))
 		return NULL;
 	if (e->op && e->owner != q)
 		return NULL;
@@ -439,8 +443,8 @@ static void op_drop_if_empty(struct queue *q, struct op *op)
 	op->next->prev = op->prev;
 	q->nops--;
 	if (e->flags & FD_UNIX)
-		q->nunix--;
-	e->op = NULL;
+		SHARE(q->nunix, q->nunix - 1);
+	SHARE(e->op, NULL);
 }
 
 /* @len bytes at the end of the arena belong to @op now. */
@@ -468,7 +472,7 @@ static void op_extend(struct queue *q, struct op *op, size_t len, enum esca_fusi
 	op->bytes += (uint32_t)len;
 	op->e->credit -= len < op->e->credit ? (uint32_t)len : op->e->credit;
 	q->used += (uint32_t)len;
-	q->n++;
+	SHARE(q->n, q->n + 1);
 	count(C_DEFERRED, 1);
 	count(C_COPIED, len);
 }
@@ -546,7 +550,7 @@ long queue_opt(struct fd_entry *e, int fd, int name, int value)
 	if (!op)
 		goto out;
 	ret = 0;
-	q->n++;
+	SHARE(q->n, q->n + 1);
 	q->nopts++;
 	count(C_DEFERRED, 1);
 	if (name == TCP_NODELAY)
@@ -566,14 +570,14 @@ long queue_end(struct fd_entry *e, unsigned int end)
 	long ret = NOT_QUEUED;
 
 	queue_lock(q);
-	if (!e->op || e->owner != q || e->shared || e->err || e->spill)
+	if (!e->op || e->owner != q || SHARED(e->shared) || e->err || e->spill)
 		goto out;
 	e->op->end |= (uint8_t)end;
 	if (end & END_CLOSE) {
 		e->flags |= FD_ZOMBIE;
-		q->ncloses++;
+		SHARE(q->ncloses, q->ncloses + 1);
 	}
-	q->n++;
+	SHARE(q->n, q->n + 1);
 	count(C_DEFERRED, 1);
 	merged(q, ESCA_FUSE_CLOSE, 1);
 	ret = 0;
@@ -601,12 +605,12 @@ long queue_log(struct fd_entry *e, int fd, const struct iovec *iov, unsigned int
 		queue_flush_locked(q, NULL);
 		q->t0 = tsc();
 	}
-	if (e->err || ((e->flags & FD_NODEFER) || e->shared))
+	if (e->err || fd_barred(e))
 		goto out;
 	run = q->nruns ? &q->runs[q->nruns - 1] : NULL;
 	if (!run || run->e != e) {
-		run = &q->runs[q->nruns++];
-		run->e = e;
+		run = &q->runs[q->nruns];
+		SHARE(run->e, e);
 		run->fd = fd;
 		run->off = q->log_used;
 		run->len = 0;
@@ -617,9 +621,10 @@ long queue_log(struct fd_entry *e, int fd, const struct iovec *iov, unsigned int
 	}
 	run->len += (uint32_t)len;
 	q->nlines++;
-	e->log_pending = 1;
+	SHARE(q->nruns, (uint16_t)(run - q->runs + 1));
+	SHARE(e->log_pending, 1);
 	__atomic_store_n(&e->owner, q, __ATOMIC_RELEASE);
-	q->n++;
+	SHARE(q->n, q->n + 1);
 	count(C_DEFERRED, 1);
 	count(C_COPIED, len);
 	ret = (long)len;
@@ -630,14 +635,14 @@ out:
 
 bool queue_has_log(struct queue *q, const struct fd_entry *e)
 {
-	unsigned int i;
+	unsigned int i, n = q ? SHARED(q->nruns) : 0;
 
-	if (!q || !q->nruns)
+	if (!n)
 		return false;
 	if (!e || !(e->flags & FD_INODE))
 		return true;
-	for (i = 0; i < q->nruns; i++) {
-		const struct fd_entry *log = q->runs[i].e;
+	for (i = 0; i < n; i++) {
+		const struct fd_entry *log = SHARED(q->runs[i].e);
 
 		if (log && (!(log->flags & FD_INODE) || (log->dev == e->dev && log->ino == e->ino)))
 			return true;
@@ -658,10 +663,10 @@ void queue_drop(struct fd_entry *e)
 	if (e->op) {
 		e->op->prev->next = e->op->next;
 		e->op->next->prev = e->op->prev;
-		e->op = NULL;
+		SHARE(e->op, NULL);
 	}
 	for (i = 0; i < q->nruns; i++)
 		if (q->runs[i].e == e)
-			q->runs[i].e = NULL;
+			SHARE(q->runs[i].e, NULL);
 	queue_unlock(q);
 }

@@ -23,35 +23,33 @@ void registration_set(struct fd_entry *e, struct fd_entry *ep, long epfd,
 {
 	turn_unindex(e);
 	if (!ev) {
-		e->reg_ep = 0;
+		SHARE(e->reg_ep, 0);
 		return;
 	}
-	e->reg_ep = (int32_t)epfd + 1;
-	e->reg_gen = ep->gen;
-	e->reg_events = ev->events;
-	e->reg_data = ev->data.u64;
-	e->fired = false;
-	if (ev->events & EPOLLONESHOT)
-		ep->flags |= FD_HEED;
+	SHARE(e->reg_ep, (int32_t)epfd + 1);
+	SHARE(e->reg_gen, ep->gen);
+	SHARE(e->reg_events, ev->events);
+	SHARE(e->reg_data, ev->data.u64);
+	SHARE(e->fired, false);
+	if ((ev->events & EPOLLONESHOT) && !SHARED(ep->heed))
+		SHARE(ep->heed, true);
 	turn_index(e);
 }
 
 static void make(struct fd_entry *e, int fd)
 {
 	struct epoll_event ev = {.events = e->reg_events, .data.u64 = e->reg_data};
-	uint8_t ctl = e->ctl;
-
-	e->ctl = CTL_NONE;
-	if (ctl == CTL_DEL) {
+	if (e->ctl == CTL_DEL) {
 		kernel(SYS_epoll_ctl, e->reg_ep - 1, EPOLL_CTL_DEL, fd, 0, 0);
 		registration_set(e, NULL, 0, NULL);
-	} else if (ctl == CTL_MOD) {
+	} else if (e->ctl == CTL_MOD) {
 		if (e->kernel_events == e->reg_events && e->kernel_data == e->reg_data &&
 		    !(e->reg_events & SPECIAL))
 			fused(ESCA_FUSE_MOD, 1);
 		else
 			kernel(SYS_epoll_ctl, e->reg_ep - 1, EPOLL_CTL_MOD, fd, (long)&ev, 0);
 	}
+	__atomic_store_n(&e->ctl, CTL_NONE, __ATOMIC_RELEASE);
 }
 
 void registration_flush(struct queue *q)
@@ -65,10 +63,15 @@ void registration_flush(struct queue *q)
 
 void registration_drop(struct fd_entry *e)
 {
-	if (e->ctl == CTL_NONE)
+	struct queue *q = SHARED(e->owner);
+
+	if (!fd_ctl_waits(e))
 		return;
-	fused(e->ctl == CTL_DEL ? ESCA_FUSE_DEL : ESCA_FUSE_MOD, 1);
-	e->ctl = CTL_NONE;
+	queue_lock(q);
+	if (e->ctl != CTL_NONE)
+		fused(e->ctl == CTL_DEL ? ESCA_FUSE_DEL : ESCA_FUSE_MOD, 1);
+	SHARE(e->ctl, CTL_NONE);
+	queue_unlock(q);
 }
 
 /* Note that @e's registration is to be changed to @ctl. */
@@ -79,13 +82,13 @@ static void put(struct queue *q, struct fd_entry *e, long fd, enum fd_ctl ctl)
 		e->kernel_data = e->reg_data;
 		q->ctls[q->nctls].e = e;
 		q->ctls[q->nctls++].fd = (int)fd;
-		q->n++;
+		SHARE(q->n, q->n + 1);
 		__atomic_store_n(&e->owner, q, __ATOMIC_RELEASE);
 	} else {
 		/* One call instead of two. */
 		fused(ESCA_FUSE_MOD, 1);
 	}
-	e->ctl = (uint8_t)ctl;
+	SHARE(e->ctl, (uint8_t)ctl);
 	count(C_DEFERRED, 1);
 }
 
@@ -93,15 +96,15 @@ long registration_ctl(struct fd_entry *e, struct fd_entry *ep, long epfd, long o
 		      const struct epoll_event *ev)
 {
 	struct queue *q = self.q;
-	bool deleted = e->ctl == CTL_DEL, here;
+	bool deleted, here;
 	long ret = NOT_QUEUED;
 
-	if (e->ctl == CTL_NONE &&
+	if (!fd_ctl_waits(e) &&
 	    (op == EPOLL_CTL_ADD || !fusing(op == EPOLL_CTL_DEL ? ESCA_FUSE_DEL : ESCA_FUSE_MOD)))
 		return NOT_QUEUED;
-	here = e->reg_ep == epfd + 1 && e->reg_gen == ep->gen;
-	if (!here || stream_waits(e, fd) != STREAM_READY || (e->flags & FD_UNIX) || e->spill ||
-	    !e->reg_ep || (op != EPOLL_CTL_DEL && !ev) || ep->cls != FD_EPOLL)
+	here = SHARED(e->reg_ep) == epfd + 1 && SHARED(e->reg_gen) == ep->gen;
+	if (!here || stream_waits(e, fd) != STREAM_READY || (e->flags & FD_UNIX) ||
+	    SHARED(e->spill) || (op != EPOLL_CTL_DEL && !ev) || SHARED(ep->cls) != FD_EPOLL)
 		return NOT_QUEUED;
 	queue_lock(q);
 	if (e->ctl == CTL_NONE) {
@@ -109,6 +112,10 @@ long registration_ctl(struct fd_entry *e, struct fd_entry *ep, long epfd, long o
 		if (e->spill || e->err)
 			goto out;
 	}
+	/* Another thread may have flushed until now. */
+	deleted = e->ctl == CTL_DEL;
+	if (!e->reg_ep)
+		goto out;
 	switch (op) {
 	case EPOLL_CTL_DEL:
 		ret = deleted ? -ENOENT : 0;

@@ -34,34 +34,35 @@ static long stream_real(enum esca_reason why, struct fd_entry *e, long fd, size_
 	bool more = false;
 	long ret;
 
-	if (q && q->n) {
+	if (queue_waits(q)) {
+		queue_lock(q);
 		more = fusing(ESCA_FUSE_HEADER) && len && len <= ESCA_MORE_MAX && e->op &&
 		       e->op->nseg && !(e->flags & FD_UNIX);
-		queue_lock(q);
 		queue_flush_locked(q, more ? e->op : NULL);
 		queue_unlock(q);
-		if (unlikely(e->spill))
-			return spill_answer(e, nosignal);
-		if (unlikely(e->err))
-			return late_error_on_write(e, nosignal);
 	}
+	/* By this flush or another thread's. */
+	if (unlikely(SHARED(e->spill)))
+		return spill_answer(e, nosignal);
+	if (unlikely(SHARED(e->err)))
+		return late_error_on_write(e, nosignal);
 	ret = pass_for(why, CALL);
 	if (more && ret <= 0)
 		fuse_push(e, (int)fd);
 	if (ret > ESCA_COPY_MAX || ret == -EAGAIN)
-		e->bulk = true;
+		SHARE(e->bulk, true);
 	return told(e, ret);
 }
 
 /* A stream that something went wrong with: true if *@ret answers the call. */
 static bool stream_ill(struct fd_entry *e, long fd, bool nosignal, long *ret)
 {
-	if (e->spill && !spill_drain(e, (int)fd)) {
+	if (SHARED(e->spill) && !spill_drain(e, (int)fd)) {
 		count(C_PASSED + ESCA_PASS_ILL, 1);
 		*ret = spill_answer(e, nosignal);
 		return true;
 	}
-	if (e->err) {
+	if (SHARED(e->err)) {
 		*ret = late_error_on_write(e, nosignal);
 		return true;
 	}
@@ -98,7 +99,7 @@ static IN_FRAME long out(struct fd_entry *e, long fd, const struct iovec *iov, u
 	int why;
 
 	e->open = flags & MSG_MORE;
-	if (unlikely(e->spill || e->err) && stream_ill(e, fd, nosignal, &ret))
+	if (unlikely(SHARED(e->spill) || SHARED(e->err)) && stream_ill(e, fd, nosignal, &ret))
 		return ret;
 	if (e->cls == FD_OTHER) {
 		life_look();
@@ -114,18 +115,18 @@ static IN_FRAME long out(struct fd_entry *e, long fd, const struct iovec *iov, u
 			why = ESCA_PASS_SIZE;
 		else
 			why = ESCA_PASS_FULL;
-		if (why == ESCA_PASS_FULL && !e->bulk) {
+		if (why == ESCA_PASS_FULL && !SHARED(e->bulk)) {
 			ret = queue_send(e, (int)fd, iov, (unsigned int)n, len, flags);
 			if (likely(ret != NOT_QUEUED))
 				return ret;
-			if (unlikely(e->spill || e->err) && stream_ill(e, fd, nosignal, &ret))
+			if (unlikely(SHARED(e->spill) || SHARED(e->err)) &&
+			    stream_ill(e, fd, nosignal, &ret))
 				return ret;
 		}
 		return stream_real((enum esca_reason)why, e, fd, 1, nosignal, CALL);
 	}
 	if (e->cls == FD_LOG && fusing(ESCA_FUSE_LOG) && !sock && fd > 2 && self.q &&
-	    self.q->in_turn && !life_over && !fd_size_limited && !(e->flags & FD_NODEFER) &&
-	    !e->shared) {
+	    self.q->in_turn && !SHARED(life_over) && !SHARED(fd_size_limited) && !fd_barred(e)) {
 		len = iov_small(iov, n);
 		if (len && len <= ESCA_LOG_MAX) {
 			ret = queue_log(e, (int)fd, iov, (unsigned int)n, len);
@@ -134,9 +135,9 @@ static IN_FRAME long out(struct fd_entry *e, long fd, const struct iovec *iov, u
 		}
 	}
 	flush();
-	if (unlikely(e->spill))
+	if (unlikely(SHARED(e->spill)))
 		return spill_answer(e, nosignal);
-	if (unlikely(e->err))
+	if (unlikely(SHARED(e->err)))
 		return late_error_on_write(e, nosignal);
 	return told(e, pass_for((enum esca_reason)why, CALL));
 }
@@ -208,7 +209,7 @@ static void rights_out(const struct msghdr *msg)
 			e = touch(fd);
 			if (!e)
 				continue;
-			if (e->spill)
+			if (SHARED(e->spill))
 				spill_settle(e, fd);
 			e->flags |= FD_NODEFER;
 		}
@@ -255,7 +256,7 @@ HANDLER(run_sendmsg)
 			e->open = a2 & MSG_MORE;
 		flush();
 		rights_out(msg);
-		if (e && e->spill)
+		if (e && SHARED(e->spill))
 			return spill_answer(e, (int)a2 & MSG_NOSIGNAL);
 		return pass(CALL);
 	}
@@ -268,7 +269,7 @@ HANDLER(run_sendmsg)
 
 static bool log_in_the_way(struct fd_entry *e, long fd)
 {
-	if (likely(!self.q || !self.q->nruns))
+	if (likely(!self.q || !SHARED(self.q->nruns)))
 		return false;
 	if (e && !(e->flags & FD_INODE))
 		fd_probe(e, (int)fd);
@@ -294,7 +295,7 @@ HANDLER(run_sendfile)
 		flush();
 		return pass(CALL);
 	}
-	if (unlikely(e->spill || e->err) && stream_ill(e, a0, false, &ret))
+	if (unlikely(SHARED(e->spill) || SHARED(e->err)) && stream_ill(e, a0, false, &ret))
 		return ret;
 	why = stream_waits(e, a0);
 	if (why == STREAM_READY) {
@@ -305,23 +306,24 @@ HANDLER(run_sendfile)
 			why = ESCA_PASS_EXOTIC;
 		else if (a3 > 0 && (size_t)a3 <= ESCA_FILE_MAX)
 			why = ESCA_PASS_FULL;
-		if (why == ESCA_PASS_FULL && !e->bulk) {
+		if (why == ESCA_PASS_FULL && !SHARED(e->bulk)) {
 			if (!(in->flags & FD_INODE))
 				fd_probe(in, (int)a1);
 			if (in->flags & FD_INODE) {
 				ret = queue_file(e, (int)a0, (int)a1, off, (size_t)a3);
 				if (likely(ret != NOT_QUEUED))
 					return ret;
-				if (unlikely(e->spill || e->err) && stream_ill(e, a0, false, &ret))
+				if (unlikely(SHARED(e->spill) || SHARED(e->err)) &&
+				    stream_ill(e, a0, false, &ret))
 					return ret;
 			}
 		}
 		return stream_real((enum esca_reason)why, e, a0, (size_t)a3, false, CALL);
 	}
 	flush();
-	if (unlikely(e->spill))
+	if (unlikely(SHARED(e->spill)))
 		return spill_answer(e, false);
-	if (unlikely(e->err))
+	if (unlikely(SHARED(e->err)))
 		return late_error_on_write(e, false);
 	return told(e, pass_for((enum esca_reason)why, CALL));
 }
@@ -345,7 +347,7 @@ HANDLER(run_out)
 		e->open = true;
 	if (in && unlikely(in->ahead) && nr == SYS_splice && a4 > 0)
 		return ahead_splice(in, (int)fd, (size_t)a4);
-	if (e && unlikely(e->spill || e->err) && stream_ill(e, fd, false, &ret))
+	if (e && unlikely(SHARED(e->spill) || SHARED(e->err)) && stream_ill(e, fd, false, &ret))
 		return ret;
 	ret = pass(CALL);
 	return e ? told(e, ret) : ret;
@@ -365,7 +367,7 @@ bool quiet(struct fd_entry *e, long fd)
 	case FD_SOCKET:
 	case FD_LISTEN:
 		/* A local peer may be in this very thread: what was written is there to be read. */
-		if ((e->flags & FD_UNIX) && self.q && self.q->nunix)
+		if ((e->flags & FD_UNIX) && self.q && SHARED(self.q->nunix))
 			return false;
 		return e->flags & FD_NONBLOCK;
 	case FD_REG:
@@ -422,10 +424,10 @@ static void note_drained(struct fd_entry *e, long fd)
 	uint32_t events;
 
 	if (!fusing(ESCA_FUSE_EAGAIN) || stream_waits(e, fd) != STREAM_READY || !e->reg_ep ||
-	    (e->flags & FD_UNIX) || e->spill || e->ctl == CTL_DEL)
+	    (e->flags & FD_UNIX) || SHARED(e->spill) || SHARED(e->ctl) == CTL_DEL)
 		return;
 	if (!turn_ready(e, &events)) {
-		fd_get(e->reg_ep - 1)->flags |= FD_HEED;
+		SHARE(fd_get(e->reg_ep - 1)->heed, true);
 		return;
 	}
 	if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) || !(e->reg_events & EPOLLIN) ||
@@ -438,7 +440,7 @@ static bool is_drained(struct fd_entry *e)
 {
 	if (likely(!e->drained))
 		return false;
-	if (!self.q || e->drained != self.q->turn || e->err)
+	if (!self.q || e->drained != self.q->turn || SHARED(e->err))
 		e->drained = 0;
 	if (!e->drained)
 		return false;
@@ -459,7 +461,7 @@ HANDLER(run_read)
 		return -EBADF;
 	flush_unless_quiet(e, a0);
 	/* A server that asks for the answer without waiting for events drives the spill too. */
-	if (e && unlikely(e->spill))
+	if (e && unlikely(SHARED(e->spill)))
 		spill_drain(e, (int)a0);
 	if (e && unlikely(e->ahead)) {
 		want = wanted(nr, a1, a2, a3);
@@ -480,14 +482,14 @@ HANDLER(run_read)
 	ret = pass(CALL);
 read:
 	if (e && ret > 0) {
-		e->bulk = false;
+		SHARE(e->bulk, false);
 		if (want && (size_t)ret < want) {
 			if (ret < ESCA_AHEAD_BYTES)
 				e->flags |= FD_READS;
 			note_drained(e, a0);
 		}
 	}
-	if (e && unlikely(e->err) && ret <= 0 && e->cls == FD_STREAM)
+	if (e && unlikely(SHARED(e->err)) && ret <= 0 && e->cls == FD_STREAM)
 		return -late_error_take(e);
 	if (e && unlikely(ret < 0) && ret != -EAGAIN)
 		broken(e, ret);
@@ -544,7 +546,7 @@ HANDLER(run_newfstatat)
 	ret = pass(CALL);
 	if (ret)
 		return ret;
-	if (unlikely(self.q && self.q->nruns)) {
+	if (unlikely(self.q && SHARED(self.q->nruns))) {
 		memset(&file, 0, sizeof(file));
 		fd_learn_stat(&file, st);
 		if ((file.flags & FD_INODE) && queue_has_log(self.q, &file)) {
@@ -584,7 +586,7 @@ HANDLER(run_sync)
 	flush();
 	if (e)
 		e->flags |= FD_NODEFER;
-	if (e && e->err)
+	if (e && SHARED(e->err))
 		return -late_error_take(e);
 	return pass(CALL);
 }

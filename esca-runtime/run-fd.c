@@ -20,12 +20,12 @@ static long make(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 	long ret;
 
 	/* The kernel gives the lowest number that is free. */
-	if (unlikely(self.q && self.q->ncloses))
+	if (unlikely(self.q && SHARED(self.q->ncloses)))
 		flush();
 	ret = pass(CALL);
 	if (unlikely(ret == -EMFILE || ret == -ENFILE)) {
 		flush();
-		if (spill_total) {
+		if (SHARED(spill_total)) {
 			spill_finish_all(0);
 			ret = pass(CALL);
 		}
@@ -61,7 +61,7 @@ HANDLER(run_openat)
 	if (aside())
 		return raw_syscall(CALL);
 	/* Opening a FIFO may sleep; truncating a log shows. */
-	if (self.q && self.q->n) {
+	if (queue_waits(self.q)) {
 		if ((flags & O_NONBLOCK) && !(flags & O_TRUNC))
 			flush_old();
 		else
@@ -95,20 +95,20 @@ HANDLER(run_close)
 	}
 	registration_drop(e);
 	/* What waits goes first, and the kernel closes it then. */
-	if (e->op && fusing(ESCA_FUSE_CLOSE) && e->cls == FD_STREAM && e->owner == self.q &&
-	    !(e->flags & (FD_UNIX | FD_LINGER)) && !e->shared && self.q->in_turn) {
+	if (SHARED(e->op) && fusing(ESCA_FUSE_CLOSE) && e->cls == FD_STREAM &&
+	    SHARED(e->owner) == self.q && !(e->flags & (FD_UNIX | FD_LINGER)) &&
+	    !SHARED(e->shared) && self.q->in_turn) {
 		ret = queue_end(e, END_CLOSE);
 		if (ret != NOT_QUEUED)
 			return ret;
 	}
 	/* Closing what is neither a file nor a TCP stream may be seen at once by somebody. */
-	if (e->op || e->log_pending || e->cls == FD_OTHER || e->cls == FD_EPOLL ||
-	    e->cls == FD_LISTEN || (e->flags & FD_UNIX) ||
-	    (e->cls == FD_UNKNOWN && !(e->flags & FD_INODE)))
+	if (fd_waits(e) || e->cls == FD_OTHER || e->cls == FD_EPOLL || e->cls == FD_LISTEN ||
+	    (e->flags & FD_UNIX) || (e->cls == FD_UNKNOWN && !(e->flags & FD_INODE)))
 		flush();
 	else
 		flush_old();
-	if (unlikely(e->spill)) {
+	if (unlikely(SHARED(e->spill))) {
 		ret = spill_close(e, (int)a0);
 		if (ret != NOT_QUEUED)
 			return ret;
@@ -126,10 +126,10 @@ HANDLER(run_close_range)
 		return raw_syscall(CALL);
 	flush();
 	if (first <= last && !((unsigned int)a2 & ~2u)) {
-		for (fd = first; fd <= last && fd <= fd_high; fd++) {
+		for (fd = first; fd <= last && fd <= SHARED(fd_high); fd++) {
 			struct fd_entry *e = touch(fd);
 
-			if (e->spill)
+			if (SHARED(e->spill))
 				spill_settle(e, (int)fd);
 			if (e->ahead)
 				ahead_close(e, (int)fd, true);
@@ -239,7 +239,7 @@ static void dupped(struct fd_entry *from, long from_fd, long to)
 static void before_dup(struct fd_entry *e, long fd)
 {
 	flush();
-	if (e && e->spill)
+	if (e && SHARED(e->spill))
 		spill_settle(e, (int)fd);
 }
 
@@ -256,7 +256,7 @@ HANDLER(run_dup)
 	before_dup(e, a0);
 	if (nr != SYS_dup && a0 != a1) {
 		to = touch(a1);
-		if (to && to->spill)
+		if (to && SHARED(to->spill))
 			spill_settle(to, (int)a1);
 		if (to && to->ahead)
 			ahead_close(to, (int)a1, true);
@@ -270,7 +270,7 @@ HANDLER(run_dup)
 /* O_NONBLOCK was set or cleared. */
 static void set_nonblock(struct fd_entry *e, long fd, bool on)
 {
-	if (!on && e->spill)
+	if (!on && SHARED(e->spill))
 		spill_settle(e, (int)fd);
 	if (on)
 		e->flags |= FD_NONBLOCK;
@@ -347,7 +347,7 @@ HANDLER(run_ioctl)
 	case SIOCOUTQNSD:
 		flush();
 		ret = pass(CALL);
-		if (!ret && e && e->spill)
+		if (!ret && e && SHARED(e->spill))
 			*(int *)a2 += (int)spill_bytes(e);
 		return ret;
 	default:
@@ -384,8 +384,8 @@ HANDLER(run_shutdown)
 	e = touch(a0);
 	if (ZOMBIE(e))
 		return -EBADF;
-	if (e && e->op && a1 == SHUT_WR && fusing(ESCA_FUSE_CLOSE) && !(e->flags & FD_UNIX) &&
-	    stream_waits(e, a0) == STREAM_READY) {
+	if (e && SHARED(e->op) && a1 == SHUT_WR && fusing(ESCA_FUSE_CLOSE) &&
+	    !(e->flags & FD_UNIX) && stream_waits(e, a0) == STREAM_READY) {
 		ret = queue_end(e, END_SHUT);
 		if (ret != NOT_QUEUED) {
 			e->flags |= FD_NODEFER;
@@ -397,9 +397,15 @@ HANDLER(run_shutdown)
 		e->flags |= FD_NODEFER;
 		if (a1 != SHUT_WR)
 			e->drained = 0;
-		if (e->spill && !spill_drain(e, (int)a0))
-			return spill_shutdown(e, (int)a0, (int)a1);
-		if (e->err)
+		if (SHARED(e->spill) && !spill_drain(e, (int)a0)) {
+			struct queue *q = SHARED(e->owner);
+
+			queue_lock(q);
+			ret = spill_shutdown(e, (int)a0, (int)a1);
+			queue_unlock(q);
+			return ret;
+		}
+		if (SHARED(e->err))
 			return -late_error_take(e);
 	}
 	return pass(CALL);
@@ -447,15 +453,16 @@ HANDLER(run_setsockopt)
 	if (whole)
 		value = *(const int *)a3;
 	if (a1 == IPPROTO_TCP && (a2 == TCP_CORK || a2 == TCP_NODELAY) && whole &&
-	    (value == 0 || value == 1) && !e->spill && !e->err && fusing(ESCA_FUSE_CORK) &&
-	    stream_waits(e, a0) == STREAM_READY && !(e->flags & FD_UNIX) &&
-	    (a2 == TCP_CORK ? e->cork : e->nodelay) != OPT_UNKNOWN) {
+	    (value == 0 || value == 1) && !SHARED(e->spill) && !SHARED(e->err) &&
+	    fusing(ESCA_FUSE_CORK) && stream_waits(e, a0) == STREAM_READY &&
+	    !(e->flags & FD_UNIX) &&
+	    (a2 == TCP_CORK ? SHARED(e->cork) : SHARED(e->nodelay)) != OPT_UNKNOWN) {
 		ret = queue_opt(e, (int)a0, (int)a2, value);
 		if (likely(ret != NOT_QUEUED))
 			return ret;
 	}
 	flush_of(e);
-	if (unlikely(e->spill) && changes_stream((int)a1, (int)a2))
+	if (unlikely(SHARED(e->spill)) && changes_stream((int)a1, (int)a2))
 		spill_settle(e, (int)a0);
 	if (fusing(ESCA_FUSE_AHEAD)) {
 		ret = ahead_opt(e, (int)a1, (int)a2);
@@ -521,10 +528,29 @@ HANDLER(run_barrier)
 
 /* --- epoll --- */
 
+/* The server's epoll_ctl(2) on @e was made: instance @ep, which is descriptor @epfd, @op, @ev. */
+static void registered(struct fd_entry *e, struct fd_entry *ep, long epfd, int op,
+		       const struct epoll_event *ev)
+{
+	if (SHARED(ep->cls) == FD_UNKNOWN)
+		SHARE(ep->cls, FD_EPOLL);
+	if (op == EPOLL_CTL_DEL) {
+		if (e->reg_ep == epfd + 1)
+			registration_set(e, NULL, 0, NULL);
+		return;
+	}
+	/* In two instances at once: whose events a spill would steal is not clear. */
+	if (e->reg_ep && (e->reg_ep != epfd + 1 || e->reg_gen != ep->gen))
+		e->flags |= FD_NODEFER;
+	else
+		registration_set(e, ep, epfd, ev);
+}
+
 HANDLER(run_epoll_ctl)
 {
 	const struct epoll_event *ev = (const struct epoll_event *)a3;
 	struct fd_entry *e, *ep;
+	struct queue *q;
 	long ret;
 
 	if (aside())
@@ -541,32 +567,31 @@ HANDLER(run_epoll_ctl)
 	ret = registration_ctl(e, ep, a0, a1, a2, ev);
 	if (ret != NOT_QUEUED)
 		return ret;
-	if (e->ctl != CTL_NONE)
+	if (fd_ctl_waits(e))
 		flush();
 	if (a1 == EPOLL_CTL_DEL || (e->reg_ep && e->reg_ep != a0 + 1))
 		flush_of(e);
 	if (a1 != EPOLL_CTL_DEL && ev && ev->data.u64 >> 32 == SPILL_TAG)
-		ep->flags |= FD_TAGCLASH;
-	if (unlikely(e->spill)) {
-		ret = spill_ctl(e, (int)a0, (int)a1, (int)a2, ev);
-		if (ret != NOT_QUEUED)
-			return ret;
+		SHARE(ep->tag_clash, true);
+	/* Another thread that flushes now may spill, and registers the stream for us then. */
+	q = fd_waits(e) ? SHARED(e->owner) : NULL;
+	if (q)
+		queue_lock(q);
+	if (likely(!SHARED(e->spill))) {
+		ret = pass(CALL);
+		if (!ret)
+			registered(e, ep, a0, (int)a1, ev);
+		if (q)
+			queue_unlock(q);
+		return ret;
 	}
+	if (q)
+		queue_unlock(q);
+	ret = spill_ctl(e, (int)a0, (int)a1, (int)a2, ev);
+	if (ret != NOT_QUEUED)
+		return ret;
 	ret = pass(CALL);
-	if (ret)
-		return ret;
-	if (ep->cls == FD_UNKNOWN)
-		ep->cls = FD_EPOLL;
-	if (a1 == EPOLL_CTL_DEL) {
-		if (e->reg_ep == a0 + 1)
-			registration_set(e, NULL, 0, NULL);
-		return ret;
-	}
-	/* In two instances at once: whose events a spill would steal is not clear. */
-	if (e->reg_ep && (e->reg_ep != a0 + 1 || e->reg_gen != ep->gen)) {
-		e->flags |= FD_NODEFER;
-		return ret;
-	}
-	registration_set(e, ep, a0, ev);
+	if (!ret)
+		registered(e, ep, a0, (int)a1, ev);
 	return ret;
 }

@@ -134,19 +134,12 @@ enum fd_class {
 enum fd_flag {
 	FD_NONBLOCK = 1,
 	FD_UNIX = 2,
-	FD_NODEFER = 4,	   /* something was done to it that deferral is not proven safe with */
-	FD_LINGER = 8,	   /* SO_LINGER is set: a close may sleep or reset */
-	FD_ZOMBIE = 16,	   /* closed by the server; the kernel hears of it when its bytes are out */
-	FD_INODE = 32,	   /* dev and ino are known */
-	FD_TAGGED = 64,	   /* the kernel's epoll registration is ours (spill.c), not the server's */
-	FD_TAGCLASH = 128, /* epoll instance with server data that looks like our tags */
-	FD_INDEXED = 256,  /* in the index of registrations (turn.c) */
-	FD_TWIN = 512,	   /* another registration has the same data: its events say nothing */
-	FD_HEED = 1024,	   /* epoll instance whose events are looked at: turn_events() */
-	FD_NOAHEAD = 2048, /* never read ahead */
-	FD_READS = 4096,   /* the server reads it by plain calls and got less than it asked for */
-	FD_FORKED = 8192,  /* a child may hold it too, so our close is not the last */
-	FD_TAGS = 16384,   /* epoll instance that may report our tags when nothing is spilled */
+	FD_NODEFER = 4,	 /* something was done to it that deferral is not proven safe with */
+	FD_LINGER = 8,	 /* SO_LINGER is set: a close may sleep or reset */
+	FD_ZOMBIE = 16,	 /* closed by the server; the kernel hears of it when its bytes are out */
+	FD_INODE = 32,	 /* dev and ino are known */
+	FD_NOAHEAD = 64, /* never read ahead */
+	FD_READS = 128,	 /* the server reads it by plain calls and got less than it asked for */
 };
 
 #define OPT_UNKNOWN 2
@@ -160,13 +153,15 @@ enum fd_ctl {
 
 /**
  * struct fd_entry - one descriptor. All zero: unknown. Written by the thread that uses the
- * descriptor; op, spill, err, ctl and log_pending under the lock of owner's queue.
+ * descriptor; op, spill, err, ctl and log_pending under the lock of owner's queue, in which another
+ * thread may be flushing. Without the lock these are read by fd_waits() and SHARED(). What other
+ * threads write besides is no bit of flags, since that would lose one of two changes.
  */
 struct fd_entry {
 	uint8_t cls;
 	uint8_t ctl;
 	uint16_t flags;
-	bool shared;	     /* two threads use it; written by either, so no bit of flags */
+	bool shared;	     /* two threads use it, or an error of it was found by a flush */
 	bool fired;	     /* its EPOLLONESHOT registration has reported and is not armed again */
 	bool reads;	     /* opened O_RDONLY; what it is, its first fstat() tells */
 	uint8_t log_pending; /* lines of it wait in owner's queue */
@@ -184,7 +179,14 @@ struct fd_entry {
 	struct spill *spill; /* what the kernel did not take */
 	struct slot *ahead;  /* what was read ahead (ahead.c) */
 	uint8_t ahead_bad;   /* how often that was of no use */
-	uint64_t drained;    /* turn in which a read came back short, so nothing is left to read */
+	bool tagged;  /* the kernel's epoll registration is ours (spill.c), not the server's */
+	bool indexed; /* in the index of registrations (turn.c) */
+	bool twin;    /* another registration has the same data: its events say nothing */
+	bool forked;  /* a child may hold it too, so our close is not the last */
+	/* of an epoll instance: its events are looked at (turn_events()); server data of it looks
+	 * like our tags; it may report our tags when nothing is spilled */
+	bool heed, tag_clash, tags;
+	uint64_t drained; /* turn in which a read came back short, so nothing is left to read */
 	/* --- where its events come from: the server's registration, and what the kernel has --- */
 	int32_t reg_ep; /* epoll instance it is registered in, plus 1; 0: none */
 	uint32_t reg_gen;
@@ -200,6 +202,34 @@ struct fd_entry {
 };
 
 extern struct fd_entry fd_table[ESCA_FD_MAX];
+
+/**
+ * SHARED(), SHARE() - what threads read and write without a lock between them, where any order
+ * will do.
+ */
+#define SHARED(x)   __atomic_load_n(&(x), __ATOMIC_RELAXED)
+#define SHARE(x, v) __atomic_store_n(&(x), v, __ATOMIC_RELAXED)
+
+/**
+ * fd_waits() - does something wait for it? A flush says no only when all that it does to the
+ * descriptor is done, and who asks sees that then.
+ */
+static inline bool fd_waits(const struct fd_entry *e)
+{
+	return __atomic_load_n(&e->op, __ATOMIC_ACQUIRE) ||
+	       __atomic_load_n(&e->log_pending, __ATOMIC_ACQUIRE);
+}
+
+static inline bool fd_ctl_waits(const struct fd_entry *e)
+{
+	return __atomic_load_n(&e->ctl, __ATOMIC_ACQUIRE) != CTL_NONE;
+}
+
+/** fd_barred() - may nothing wait for it any more? */
+static inline bool fd_barred(const struct fd_entry *e)
+{
+	return (e->flags & FD_NODEFER) || SHARED(e->shared);
+}
 
 static inline struct fd_entry *fd_get(long fd)
 {
@@ -322,7 +352,7 @@ struct harvest {
 struct queue {
 	/* held while anything below changes; by others than the owner only to flush */
 	uint32_t lock;
-	uint32_t n; /* calls that wait; the owner may read it without the lock */
+	uint32_t n; /* calls that wait; without the lock by queue_waits() */
 	bool in_turn;
 	bool small;	      /* it is in a turn of so few events that no call waits */
 	uint16_t gain;	      /* so many small turns more are worth it: their calls merge */
@@ -409,10 +439,17 @@ static inline uint64_t tsc(void)
 	return __builtin_ia32_rdtsc();
 }
 
+/** queue_waits() - does anything wait in @q (NULL: in none)? If not, what another thread's flush of
+ * it did is seen. */
+static inline bool queue_waits(const struct queue *q)
+{
+	return q && __atomic_load_n(&q->n, __ATOMIC_ACQUIRE);
+}
+
 /** flush() - what every doubt begins with. */
 static inline void flush(void)
 {
-	if (unlikely(self.q && self.q->n))
+	if (unlikely(queue_waits(self.q)))
 		queue_flush(self.q);
 }
 
@@ -420,7 +457,7 @@ static inline void flush(void)
  */
 static inline void flush_old(void)
 {
-	if (self.q && self.q->n && unlikely(tsc() - self.q->t0 > queue_age_ticks))
+	if (queue_waits(self.q) && unlikely(tsc() - self.q->t0 > SHARED(queue_age_ticks)))
 		queue_flush(self.q);
 }
 
@@ -492,7 +529,8 @@ long spill_close(struct fd_entry *e, int fd);
  * held. Return: false: close it for real.
  */
 bool spill_orphan(struct fd_entry *e, int fd);
-/** spill_shutdown() - shutdown(2) behind the bytes. */
+/** spill_shutdown() - shutdown(2) behind the bytes, if there are any left. Lock of the owner held.
+ */
 long spill_shutdown(struct fd_entry *e, int fd, int how);
 /** spill_answer() - what a write behind a spill is answered: -EAGAIN, or the end that was set. */
 long spill_answer(struct fd_entry *e, bool nosignal);
@@ -525,7 +563,9 @@ extern uint32_t late_errors;
  */
 static inline bool late_error_shows(const struct fd_entry *e)
 {
-	return e->err && e->err != EPIPE;
+	uint16_t err = SHARED(e->err);
+
+	return err && err != EPIPE;
 }
 
 /** late_error_events() - the kernel forgot it when it told us: its events say so still. */
@@ -622,9 +662,9 @@ void turn_child(void);
  */
 static inline bool turn_ready(const struct fd_entry *e, uint32_t *events)
 {
-	if (!self.q || e->ready_turn != self.q->turn)
+	if (!self.q || SHARED(e->ready_turn) != self.q->turn)
 		return false;
-	*events = e->ready;
+	*events = SHARED(e->ready);
 	return true;
 }
 

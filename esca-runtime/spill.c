@@ -63,7 +63,7 @@ static void set_slow(struct spill *s, bool slow)
 {
 	if (s->slow != slow)
 		__atomic_fetch_add(&undriven, slow ? 1 : (uint32_t)-1, __ATOMIC_RELAXED);
-	s->slow = slow;
+	SHARE(s->slow, slow);
 }
 
 /* Have the kernel tell us when there is room; the server's own events go on. */
@@ -73,17 +73,17 @@ static void arm(struct fd_entry *e, struct spill *s)
 	uint32_t own = 0;
 	long ret = -ENOENT;
 
-	if (!(e->flags & FD_ZOMBIE) && e->reg_ep && !e->fired)
-		own = e->reg_events & ~(uint32_t)(EPOLLONESHOT | EPOLLEXCLUSIVE);
+	if (!(e->flags & FD_ZOMBIE) && SHARED(e->reg_ep) && !SHARED(e->fired))
+		own = SHARED(e->reg_events) & ~(uint32_t)(EPOLLONESHOT | EPOLLEXCLUSIVE);
 	ev.events = own | EPOLLOUT;
 	ev.data.u64 = (uint64_t)SPILL_TAG << 32 | (uint32_t)s->fd;
 	if (s->ep)
 		ret = kernel(SYS_epoll_ctl, s->ep - 1, EPOLL_CTL_MOD, s->fd, (long)&ev, 0);
 	if (raw_is_error(ret)) {
 		s->ep = 0;
-		e->flags &= (uint16_t)~FD_TAGGED;
+		SHARE(e->tagged, false);
 	} else {
-		e->flags |= FD_TAGGED;
+		SHARE(e->tagged, true);
 	}
 	set_slow(s, !s->ep || (e->flags & FD_ZOMBIE));
 }
@@ -92,19 +92,19 @@ static void disarm(struct fd_entry *e, struct spill *s)
 {
 	struct epoll_event ev;
 
-	if (!(e->flags & FD_TAGGED))
+	if (!e->tagged)
 		return;
-	e->flags &= (uint16_t)~FD_TAGGED;
-	ev.events = e->reg_events;
-	ev.data.u64 = e->reg_data;
-	if (e->fired) {
+	SHARE(e->tagged, false);
+	ev.events = SHARED(e->reg_events);
+	ev.data.u64 = SHARED(e->reg_data);
+	if (SHARED(e->fired)) {
 		/* The server is told nothing until it arms it again; the kernel may yet report an
 		 * end, once, and that must not be taken for the server's event. */
 		ev.events = EPOLLONESHOT;
 		ev.data.u64 = (uint64_t)SPILL_TAG << 32 | (uint32_t)s->fd;
-		fd_get(s->ep - 1)->flags |= FD_TAGS;
+		SHARE(fd_get(s->ep - 1)->tags, true);
 	}
-	kernel(SYS_epoll_ctl, s->ep - 1, e->reg_ep ? EPOLL_CTL_MOD : EPOLL_CTL_DEL, s->fd,
+	kernel(SYS_epoll_ctl, s->ep - 1, SHARED(e->reg_ep) ? EPOLL_CTL_MOD : EPOLL_CTL_DEL, s->fd,
 	       (long)&ev, 0);
 }
 
@@ -134,7 +134,7 @@ void spill_add(struct fd_entry *e, int fd, const struct iovec *iov, unsigned int
 	s->e = e;
 	s->fd = fd;
 	s->size = size;
-	s->ep = e->reg_ep;
+	s->ep = SHARED(e->reg_ep);
 	s->moved = now_ms();
 	to = s->data;
 	for (i = 0; i < niov; i++) {
@@ -149,7 +149,7 @@ void spill_add(struct fd_entry *e, int fd, const struct iovec *iov, unsigned int
 		skip = 0;
 	}
 	s->len = (size_t)(to - s->data);
-	e->spill = s;
+	SHARE(e->spill, s);
 	lock_list();
 	s->next = list;
 	if (list)
@@ -173,7 +173,7 @@ static void release(struct fd_entry *e, struct spill *s)
 		s->next->prev = s->prev;
 	unlock_list();
 	__atomic_fetch_sub(&spill_total, 1, __ATOMIC_RELAXED);
-	e->spill = NULL;
+	__atomic_store_n(&e->spill, NULL, __ATOMIC_RELEASE);
 	kernel(SYS_munmap, (long)s, (long)s->size, 0, 0, 0);
 }
 
@@ -227,9 +227,12 @@ static bool drain_locked(struct fd_entry *e, int fd)
 
 bool spill_drain(struct fd_entry *e, int fd)
 {
-	struct queue *q = e->owner;
+	struct queue *q = SHARED(e->owner);
 	bool done;
 
+	/* Another thread has finished it and closed the stream. */
+	if (!q)
+		return true;
 	queue_lock(q);
 	done = drain_locked(e, fd);
 	queue_unlock(q);
@@ -241,7 +244,7 @@ void spill_finish(struct fd_entry *e, int fd, int ms)
 	uint64_t end = now_ms() + (uint64_t)ms, now;
 	struct pollfd p = {.fd = fd, .events = POLLOUT};
 
-	while (e->spill && !spill_drain(e, fd)) {
+	while (SHARED(e->spill) && !spill_drain(e, fd)) {
 		now = now_ms();
 		if (now >= end)
 			return;
@@ -291,7 +294,7 @@ static unsigned int snapshot(int *fds, unsigned int max, bool slow)
 	self.bypass |= BYPASS_BUSY;
 	lock_list();
 	for (s = list; s && n < max; s = s->next)
-		if (!slow || s->slow)
+		if (!slow || SHARED(s->slow))
 			fds[n++] = s->fd;
 	unlock_list();
 	self.bypass &= (uint8_t)~BYPASS_BUSY;
@@ -306,14 +309,14 @@ void spill_finish_all(int ms)
 	struct pollfd p[SNAPSHOT];
 	int fds[SNAPSHOT];
 
-	while (spill_total) {
+	while (SHARED(spill_total)) {
 		unsigned int n = snapshot(fds, SNAPSHOT, false), i, left = 0;
 		uint64_t now = now_ms();
 
 		for (i = 0; i < n; i++) {
 			struct fd_entry *e = fd_get(fds[i]);
 
-			if (!e->spill || spill_drain(e, fds[i]))
+			if (!SHARED(e->spill) || spill_drain(e, fds[i]))
 				continue;
 			p[left].fd = fds[i];
 			p[left++].events = POLLOUT;
@@ -334,8 +337,10 @@ static void end_each(bool reset)
 		n = snapshot(fds, SNAPSHOT, false);
 		for (i = left = 0; i < n; i++) {
 			struct fd_entry *e = fd_get(fds[i]);
-			struct queue *q = e->owner;
+			struct queue *q = SHARED(e->owner);
 
+			if (!q)
+				continue;
 			queue_lock(q);
 			if (e->spill && reset)
 				reset_locked(e, e->spill);
@@ -365,14 +370,17 @@ void spill_end(int ms)
 
 void spill_settle(struct fd_entry *e, int fd)
 {
-	struct queue *q = e->owner;
+	struct queue *q = SHARED(e->owner);
 
+	/* Another thread has finished it and closed the stream. */
+	if (!q)
+		return;
 	queue_lock(q);
 	if (e->spill)
 		hand_over(e, e->spill);
 	queue_unlock(q);
 	spill_finish(e, fd, ESCA_EXIT_MS);
-	if (!e->spill)
+	if (!SHARED(e->spill))
 		return;
 	queue_lock(q);
 	if (e->spill)
@@ -384,7 +392,7 @@ long spill_close(struct fd_entry *e, int fd)
 {
 	struct linger linger = {0};
 	socklen_t len = sizeof(linger);
-	struct queue *q = e->owner;
+	struct queue *q = SHARED(e->owner);
 	bool done;
 
 	kernel(SYS_getsockopt, fd, SOL_SOCKET, SO_LINGER, (long)&linger, (long)&len);
@@ -421,19 +429,29 @@ long spill_shutdown(struct fd_entry *e, int fd, int how)
 		return -EINVAL;
 	if (how != SHUT_WR)
 		kernel(SYS_shutdown, fd, SHUT_RD, 0, 0, 0);
-	if (how != SHUT_RD)
-		e->spill->shut = SHUT_WR + 1;
+	if (how == SHUT_RD)
+		return 0;
+	if (!e->spill)
+		return kernel(SYS_shutdown, fd, SHUT_WR, 0, 0, 0);
+	e->spill->shut = SHUT_WR + 1;
 	return 0;
 }
 
 long spill_answer(struct fd_entry *e, bool nosignal)
 {
-	return e->spill->shut ? late_epipe(nosignal) : -EAGAIN;
+	struct queue *q = SHARED(e->owner);
+	bool ended;
+
+	/* Another thread may just have got rid of it: EAGAIN all the same, and room is reported. */
+	queue_lock(q);
+	ended = e->spill && e->spill->shut;
+	queue_unlock(q);
+	return ended ? late_epipe(nosignal) : -EAGAIN;
 }
 
 long spill_ctl(struct fd_entry *e, int ep, int op, int fd, const struct epoll_event *ev)
 {
-	struct queue *q = e->owner;
+	struct queue *q = SHARED(e->owner);
 	long ret = 0;
 
 	queue_lock(q);
@@ -459,10 +477,10 @@ out:
 /* A one-shot registration reports: the server's part of it is over until it is armed again. */
 static void fire(struct fd_entry *e)
 {
-	struct queue *q = e->owner;
+	struct queue *q = SHARED(e->owner);
 
 	queue_lock(q);
-	e->fired = true;
+	SHARE(e->fired, true);
 	if (e->spill)
 		arm(e, e->spill);
 	queue_unlock(q);
@@ -488,19 +506,20 @@ int spill_events(struct epoll_event *evs, int n)
 		 * Emptied since the kernel queued this: the
 		 * registration was put back and reports for itself.
 		 */
-		if (!e || !e->spill)
+		if (!e || !SHARED(e->spill))
 			continue;
-		give = ev.events & ~(uint32_t)EPOLLOUT & (e->reg_events | EPOLLERR | EPOLLHUP);
-		if (!e->reg_ep || (e->flags & FD_ZOMBIE) || e->fired)
+		give = ev.events & ~(uint32_t)EPOLLOUT &
+		       (SHARED(e->reg_events) | EPOLLERR | EPOLLHUP);
+		if (!SHARED(e->reg_ep) || (e->flags & FD_ZOMBIE) || SHARED(e->fired))
 			give = 0;
-		if (give && (e->reg_events & EPOLLONESHOT))
+		if (give && (SHARED(e->reg_events) & EPOLLONESHOT))
 			fire(e);
 		if (ev.events & (EPOLLOUT | EPOLLERR | EPOLLHUP))
 			spill_drain(e, fd);
 		if (!give)
 			continue;
 		evs[left].events = give;
-		evs[left++].data.u64 = e->reg_data;
+		evs[left++].data.u64 = SHARED(e->reg_data);
 	}
 	return left;
 }
@@ -511,14 +530,14 @@ int spill_before_wait(void)
 	uint64_t now;
 	unsigned int n, i;
 
-	if (likely(!undriven))
+	if (likely(!SHARED(undriven)))
 		return -1;
 	now = now_ms();
 	n = snapshot(fds, SNAPSHOT, true);
 	for (i = 0; i < n; i++) {
 		struct fd_entry *e = fd_get(fds[i]);
 		struct spill *s;
-		struct queue *q = e->owner;
+		struct queue *q = SHARED(e->owner);
 		int ms;
 
 		if (!q)
@@ -541,7 +560,13 @@ int spill_before_wait(void)
 
 uint32_t spill_bytes(const struct fd_entry *e)
 {
-	return e->spill ? (uint32_t)e->spill->len : 0;
+	struct queue *q = SHARED(e->owner);
+	uint32_t n;
+
+	queue_lock(q);
+	n = e->spill ? (uint32_t)e->spill->len : 0;
+	queue_unlock(q);
+	return n;
 }
 
 void spill_child(void)

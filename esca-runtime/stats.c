@@ -27,9 +27,9 @@ static uint64_t ticks;
 
 void stats_clock(uint64_t ticks_per_us)
 {
-	ticks = ticks_per_us;
+	SHARE(ticks, ticks_per_us);
 	if (slot)
-		slot->ticks_per_us = ticks;
+		slot->ticks_per_us = ticks_per_us;
 }
 
 void stats_open(const char *path)
@@ -67,7 +67,7 @@ static struct esca_stats_slot *claim(uint32_t pid)
 		struct esca_stats_slot *s = &area->slot[i];
 		uint32_t idle = 0;
 
-		if (__atomic_load_n(&s->pid, __ATOMIC_RELAXED) == pid &&
+		if (__atomic_load_n(&s->pid, __ATOMIC_ACQUIRE) == pid &&
 		    __atomic_compare_exchange_n(&s->busy, &idle, 1, false, __ATOMIC_ACQ_REL,
 						__ATOMIC_RELAXED))
 			return s;
@@ -78,7 +78,7 @@ static struct esca_stats_slot *claim(uint32_t pid)
 		__atomic_fetch_add(&area->overflow, 1, __ATOMIC_RELAXED);
 		return NULL;
 	}
-	area->slot[i].busy = 1;
+	SHARE(area->slot[i].busy, 1);
 	__atomic_store_n(&area->slot[i].pid, pid, __ATOMIC_RELEASE);
 	return &area->slot[i];
 }
@@ -88,7 +88,7 @@ uint64_t *stats_thread(void)
 	slot = area ? claim((uint32_t)raw_syscall(SYS_getpid, 0, 0, 0, 0, 0, 0)) : NULL;
 	if (slot) {
 		slot->backend = backend_id;
-		slot->ticks_per_us = ticks;
+		slot->ticks_per_us = SHARED(ticks);
 	}
 	self.n = slot ? &slot->turns : nowhere;
 	return self.n;

@@ -29,13 +29,13 @@ static int32_t *bucket_of(uint64_t data, uint32_t gen)
 /* Data that is the descriptor's number, as most servers have it, needs no chain. */
 static bool names_itself(const struct fd_entry *e)
 {
-	return (uint32_t)e->reg_data == (uint32_t)(e - fd_table);
+	return (uint32_t)SHARED(e->reg_data) == (uint32_t)(e - fd_table);
 }
 
 static bool same(const struct fd_entry *e, int32_t reg_ep, uint32_t gen, uint64_t data)
 {
-	return e->reg_ep == reg_ep && e->reg_gen == gen && e->reg_data == data &&
-	       (e->flags & FD_INDEXED);
+	return SHARED(e->reg_ep) == reg_ep && SHARED(e->reg_gen) == gen &&
+	       SHARED(e->reg_data) == data && SHARED(e->indexed);
 }
 
 static struct fd_entry *find(int32_t reg_ep, uint32_t gen, uint64_t data,
@@ -81,14 +81,14 @@ void turn_index(struct fd_entry *e)
 	int32_t *b;
 
 	twin = find(e->reg_ep, e->reg_gen, e->reg_data, e);
-	e->flags |= FD_INDEXED;
+	SHARE(e->indexed, true);
 	if (unlikely(twin)) {
-		twin->flags |= FD_TWIN;
-		e->flags |= FD_TWIN;
+		SHARE(twin->twin, true);
+		SHARE(e->twin, true);
 	}
 	if (!names_itself(e)) {
 		b = bucket_of(e->reg_data, e->reg_gen);
-		e->index_next = *b;
+		SHARE(e->index_next, *b);
 		__atomic_store_n(b, (int32_t)(e - fd_table) + 1, __ATOMIC_RELEASE);
 	}
 	unlock_index(was);
@@ -99,7 +99,7 @@ void turn_unindex(struct fd_entry *e)
 	int32_t self_ref = (int32_t)(e - fd_table) + 1, *at;
 	uint8_t was;
 
-	if (!(e->flags & FD_INDEXED))
+	if (!SHARED(e->indexed))
 		return;
 	was = lock_index();
 	if (!names_itself(e))
@@ -109,7 +109,7 @@ void turn_unindex(struct fd_entry *e)
 				__atomic_store_n(at, e->index_next, __ATOMIC_RELEASE);
 				break;
 			}
-	e->flags &= (uint16_t)~FD_INDEXED;
+	SHARE(e->indexed, false);
 	unlock_index(was);
 }
 
@@ -133,22 +133,26 @@ void turn_begin(unsigned int n)
 {
 	struct queue *q = life_over ? NULL : queue_get();
 	unsigned int cut = n < 1024 ? n : 1024;
+	uint16_t long_score, plain, gain;
 
 	if (!q)
 		return;
 	q->turn++;
 	q->degree = (uint16_t)(q->degree - q->degree / 8 + cut * 16 / 8);
-	if (q->long_score)
-		q->long_score--;
+	long_score = SHARED(q->long_score);
+	if (long_score)
+		SHARE(q->long_score, long_score - 1);
 	q->in_turn = false;
 	q->small = false;
-	if (unlikely(q->plain_turns)) {
-		q->plain_turns--;
+	plain = SHARED(q->plain_turns);
+	if (unlikely(plain)) {
+		SHARE(q->plain_turns, plain - 1);
 		return;
 	}
 	if (n <= SMALL_EVENTS && q->degree <= SMALL_DEGREE) {
-		if (q->gain)
-			q->gain--;
+		gain = SHARED(q->gain);
+		if (gain)
+			SHARE(q->gain, gain - 1);
 		else if (++q->small_turns % PROBE_TURNS)
 			q->small = true;
 	}
@@ -159,7 +163,7 @@ struct fd_entry *turn_find(int epfd, const struct fd_entry *ep, uint64_t data)
 {
 	struct fd_entry *e = find(epfd + 1, ep->gen, data, NULL);
 
-	return e && !(e->flags & FD_TWIN) ? e : NULL;
+	return e && !SHARED(e->twin) ? e : NULL;
 }
 
 void turn_events(int epfd, const struct fd_entry *ep, const struct epoll_event *evs, int n)
@@ -173,9 +177,9 @@ void turn_events(int epfd, const struct fd_entry *ep, const struct epoll_event *
 
 		if (!e)
 			continue;
-		if (e->reg_events & EPOLLONESHOT)
-			e->fired = true;
-		e->ready = evs[i].events;
-		e->ready_turn = self.q->turn;
+		if (SHARED(e->reg_events) & EPOLLONESHOT)
+			SHARE(e->fired, true);
+		SHARE(e->ready, evs[i].events);
+		SHARE(e->ready_turn, self.q->turn);
 	}
 }

@@ -86,9 +86,10 @@ static void claim(struct fd_entry *ep)
 		ep->cls = FD_EPOLL;
 		ep->flags |= FD_NODEFER;
 	}
-	if (ep->owner != self.q && !__atomic_compare_exchange_n(&ep->owner, &none, self.q, false,
-								__ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
-		__atomic_store_n(&ep->shared, true, __ATOMIC_RELAXED);
+	if (SHARED(ep->owner) != self.q &&
+	    !__atomic_compare_exchange_n(&ep->owner, &none, self.q, false, __ATOMIC_ACQ_REL,
+					 __ATOMIC_RELAXED))
+		SHARE(ep->shared, true);
 }
 
 /*
@@ -101,9 +102,9 @@ static long flush_ready(const struct fd_entry *ep, long nr, long a0, long a1, lo
 	struct harvest h = {(int)a0, (int)a2, (struct epoll_event *)a1};
 	struct queue *q = self.q;
 
-	if (!fusing(ESCA_FUSE_WAIT) || !ep || ep->owner != q || ep->shared || (int)a2 <= 0 ||
-	    (nr != SYS_epoll_wait && a4) || (nr == SYS_epoll_pwait2 ? a3 != 0 : (int)a3 == 0) ||
-	    __atomic_load_n(&spill_total, __ATOMIC_RELAXED)) {
+	if (!fusing(ESCA_FUSE_WAIT) || !ep || SHARED(ep->owner) != q || SHARED(ep->shared) ||
+	    (int)a2 <= 0 || (nr != SYS_epoll_wait && a4) ||
+	    (nr == SYS_epoll_pwait2 ? a3 != 0 : (int)a3 == 0) || SHARED(spill_total)) {
 		queue_flush(q);
 		return 0;
 	}
@@ -118,16 +119,17 @@ static long flush_ready(const struct fd_entry *ep, long nr, long a0, long a1, lo
  */
 static void taken_over(struct fd_entry *ep)
 {
-	struct queue *q = ep->owner;
+	struct queue *q = SHARED(ep->owner);
 
-	__atomic_store_n(&ep->shared, true, __ATOMIC_RELAXED);
-	if (__atomic_load_n(&q->n, __ATOMIC_RELAXED))
+	SHARE(ep->shared, true);
+	if (queue_waits(q))
 		queue_flush(q);
 }
 
 long wait_epoll(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 {
 	struct fd_entry *ep;
+	struct queue *owner;
 	long n;
 
 	count(C_CALLS, 1);
@@ -135,18 +137,19 @@ long wait_epoll(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 		return sleeping_syscall(nr, a0, a1, a2, a3, a4, a5);
 	life_look();
 	ep = fd_get(a0);
-	if (ep && unlikely(ep->owner && ep->owner != self.q))
+	owner = ep ? SHARED(ep->owner) : NULL;
+	if (unlikely(owner && owner != self.q))
 		taken_over(ep);
-	if (unlikely(__atomic_load_n(&ahead_held, __ATOMIC_RELAXED))) {
+	if (unlikely(SHARED(ahead_held))) {
 		flush();
 		turn_end();
 		n = ahead_wait(nr, a0, a1, a2, a3, a4, a5);
 		if (n != NOT_QUEUED)
 			goto waited;
 	}
-	n = self.q && self.q->n ? flush_ready(ep, nr, a0, a1, a2, a3, a4) : 0;
+	n = queue_waits(self.q) ? flush_ready(ep, nr, a0, a1, a2, a3, a4) : 0;
 	turn_end();
-	if (!n && unlikely(__atomic_load_n(&spill_total, __ATOMIC_RELAXED))) {
+	if (!n && unlikely(SHARED(spill_total))) {
 		n = wait_spilled(nr, a0, a1, a2, a3, a4, a5);
 	} else {
 		if (!n) {
@@ -157,8 +160,7 @@ long wait_epoll(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 		 * This flush, or that of another thread meanwhile, may have
 		 * spilled; or a tag of ours is left from a spill that is over.
 		 */
-		if (n > 0 && unlikely(__atomic_load_n(&spill_total, __ATOMIC_RELAXED) ||
-				      (ep && (ep->flags & FD_TAGS)))) {
+		if (n > 0 && unlikely(SHARED(spill_total) || (ep && SHARED(ep->tags)))) {
 			n = spill_events((struct epoll_event *)a1, (int)n);
 			if (!n)
 				n = wait_spilled(nr, a0, a1, a2, a3, a4, a5);
@@ -169,11 +171,11 @@ waited:
 		count(C_TURNS, 1);
 		turn_begin((unsigned int)n);
 		if (ep && self.q) {
-			if (unlikely(ep->owner != self.q))
+			if (unlikely(SHARED(ep->owner) != self.q))
 				claim(ep);
-			if (ep->flags & FD_HEED)
+			if (SHARED(ep->heed))
 				turn_events((int)a0, ep, (const struct epoll_event *)a1, (int)n);
-			if (unlikely(late_errors))
+			if (unlikely(SHARED(late_errors)))
 				late_error_events((int)a0, ep, (struct epoll_event *)a1, (int)n);
 			if (fusing(ESCA_FUSE_AHEAD))
 				ahead_fetch((int)a0, ep, (const struct epoll_event *)a1, (int)n);
@@ -192,8 +194,8 @@ static void watch(unsigned int fd)
 {
 	struct fd_entry *e = fd_get(fd);
 
-	if (e && e->poll_q != self.q)
-		e->poll_q = self.q;
+	if (e && SHARED(e->poll_q) != self.q)
+		SHARE(e->poll_q, self.q);
 }
 
 /*
@@ -247,8 +249,8 @@ static long poll_spilled(long a0, long a1, int timeout)
 
 		if (left < 0)
 			left = 0;
-		n = pass(SYS_poll, a0, a1, spill_total && left > SPILL_SLICE ? SPILL_SLICE : left,
-			 0, 0, 0);
+		n = pass(SYS_poll, a0, a1,
+			 SHARED(spill_total) && left > SPILL_SLICE ? SPILL_SLICE : left, 0, 0, 0);
 		if (n || (end >= 0 && now_ns() >= end))
 			return n;
 		spill_finish_all(0);
@@ -265,19 +267,19 @@ long wait_other(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 	life_look();
 	flush();
 	turn_end();
-	if (unlikely(spill_total))
+	if (unlikely(SHARED(spill_total)))
 		spill_rest();
-	if (unlikely(ahead_held)) {
+	if (unlikely(SHARED(ahead_held))) {
 		n = ahead_poll(nr, a0, a1, a2, a3, a4, a5);
 		if (n != NOT_QUEUED)
 			return n;
 	}
-	if (unlikely(spill_total) && nr == SYS_poll)
+	if (unlikely(SHARED(spill_total)) && nr == SYS_poll)
 		n = poll_spilled(a0, a1, (int)a2);
 	else
 		n = pass(nr, a0, a1, a2, a3, a4, a5);
 	if (n > 0) {
-		if (unlikely(late_errors))
+		if (unlikely(SHARED(late_errors)))
 			late_polled(nr, a0, a1);
 		watched(nr, a0, a1, a2, a3, (unsigned int)n);
 	}

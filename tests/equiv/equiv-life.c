@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <linux/sched.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/mman.h>
 #include <sys/select.h>
 #include <sys/socket.h>
@@ -438,6 +440,112 @@ static void handover_server(void)
 	put(fd, "tail");
 }
 
+/*
+ * The same while the thread that had it goes on: the other one flushes a queue whose owner is at
+ * work on other streams.
+ */
+#define BUSY_CONNS  6
+#define BUSY_ROUNDS 200
+
+static atomic_int handed; /* 0: none; -1: no more */
+
+static void *ends_them(void *arg)
+{
+	int fd;
+
+	while ((fd = atomic_load(&handed)) >= 0) {
+		if (!fd)
+			continue;
+		put(fd, "B");
+		close(fd);
+		atomic_store(&handed, 0);
+	}
+	return NULL;
+}
+
+/* In turns until each has been read; the one at @*free is accepted first. */
+static void read_all(int ep, int *fds, int *free)
+{
+	struct epoll_event evs[16];
+	int left = BUSY_CONNS, n, i;
+
+	while (left) {
+		n = epoll_wait(ep, evs, 16, 10000);
+		if (n <= 0)
+			die("epoll_wait");
+		for (i = 0; i < n; i++) {
+			if (evs[i].data.fd != listener) {
+				read_request(evs[i].data.fd);
+				put(evs[i].data.fd, "1");
+				left--;
+				continue;
+			}
+			fds[*free] = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+			if (fds[*free] < 0)
+				die("accept4");
+			watch(ep, EPOLL_CTL_ADD, fds[(*free)++], EPOLLIN);
+		}
+	}
+}
+
+static void busy_server(void)
+{
+	int ep = epoll_new(), fds[BUSY_CONNS], next = 0, round, k;
+	pthread_t t;
+	char c;
+
+	pthread_create(&t, NULL, ends_them, NULL);
+	for (round = 0; round < BUSY_ROUNDS; round++) {
+		read_all(ep, fds, &next);
+		next = round % BUSY_CONNS;
+		for (k = 0; k < BUSY_CONNS; k++)
+			put(fds[k], "2");
+		if (round % 2)
+			watch(ep, EPOLL_CTL_DEL, fds[next], 0);
+		atomic_store(&handed, fds[next]);
+		for (k = 0; k < BUSY_CONNS; k++) {
+			if (k == next)
+				continue;
+			if (read(fds[k], &c, 1) != -1 || errno != EAGAIN)
+				die("read");
+			watch(ep, EPOLL_CTL_MOD, fds[k], EPOLLIN | EPOLLOUT);
+			set_int(fds[k], IPPROTO_TCP, TCP_NODELAY, round % 3 == 0);
+			put(fds[k], "3");
+			watch(ep, EPOLL_CTL_MOD, fds[k], EPOLLIN);
+		}
+		while (atomic_load(&handed))
+			;
+	}
+	atomic_store(&handed, -1);
+	pthread_join(t, NULL);
+	note("%d rounds", round);
+}
+
+static void busy_peer(void)
+{
+	int fds[BUSY_CONNS], round, i, n;
+	char buf[4];
+
+	for (i = 0; i < BUSY_CONNS; i++)
+		fds[i] = dial(0);
+	for (round = 0; round < BUSY_ROUNDS; round++) {
+		int ends = round % BUSY_CONNS;
+
+		for (i = 0; i < BUSY_CONNS; i++)
+			say(fds[i], "a");
+		for (i = 0; i < BUSY_CONNS; i++) {
+			n = (int)recv(fds[i], buf, i == ends ? 4 : 3, MSG_WAITALL);
+			if (n != 3 || memcmp(buf, i == ends ? "12B" : "123", 3)) {
+				note("round %d, %d: '%.*s'", round, i, n, buf);
+				die("reply");
+			}
+		}
+		close(fds[ends]);
+		fds[ends] = dial(0);
+	}
+	note("%d rounds", round);
+}
+
 static void handover_peer(void)
 {
 	int a = dial(0), b;
@@ -691,6 +799,7 @@ const struct equiv_case equiv_life[] = {
 	{"unix", unix_server, unix_peer},
 	{"share", share_server, peer},
 	{"handover", handover_server, handover_peer},
+	{"handover-busy", busy_server, busy_peer},
 	{"sleep", sleep_server, peer},
 	{"stdio", stdio_server, peer},
 	{"cancel", cancel_server, peer},
