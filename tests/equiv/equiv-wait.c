@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <linux/io_uring.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -416,7 +417,7 @@ static void threads_peer(void)
 }
 
 /* A thread that waits after its replies is cancelled there; the replies have left. */
-static volatile int served;
+static atomic_int served;
 
 static void *cancelled_thread(void *arg)
 {

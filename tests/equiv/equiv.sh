@@ -1,10 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # equiv.sh - each case of tests/equiv/equiv plain and under esca run, with each backend: what its server and its peer see must be equal, and
-# the runtime must have deferred something, or the case proves nothing. ESCA_TEST names one case to run alone.
+# the runtime must have deferred something, or the case proves nothing. ESCA_TEST names cases to run alone.
 set -u
+# shellcheck source=tests/equiv/reports.sh
+. "$top_srcdir/tests/equiv/reports.sh"
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
+reports_into "$dir"
 prog=$top_builddir/tests/equiv/equiv
 bad=0
 spills=0
@@ -37,6 +40,7 @@ for case in ${ESCA_TEST:-$("$prog")}; do
 		hasty-uring) backend=uring && export ESCA_TEST_CREDIT=131072 ;;
 		esac
 		timeout 100 "$ESCA" run --backend "$backend" $options --stats "$dir/stats" -- "$prog" "$case" >"$dir/run" 2>&1
+		reports_hush "$dir/run"
 		if ! diff "$dir/plain" "$dir/run" >"$dir/diff"; then
 			echo "$case, $variant: not what the plain run shows (<):"
 			cat "$dir/diff"
@@ -80,4 +84,5 @@ case $backends,${ESCA_TEST:-} in
 	bad=1
 } ;;
 esac
+reports_none || bad=1
 exit $bad

@@ -4,9 +4,13 @@
 #
 # ESCA_TEST_SEED: begin there, and nowhere else.  ESCA_TEST_COUNT: so many programs.  ESCA_TEST_SECONDS: go on for so long;
 # with ESCA_TEST_LONG (make check-long) an hour.
+# EQUIV_GEN_THREADS: all of them with two threads.
 # A program whose plain runs differ among themselves is counted and not compared; too many of them fail the test.
 set -u
+# shellcheck source=tests/equiv/reports.sh
+. "$top_srcdir/tests/equiv/reports.sh"
 dir=$(mktemp -d)
+reports_into "$dir"
 prog=$top_builddir/tests/equiv/equiv-gen
 chunk=50
 variants='direct hasty'
@@ -46,6 +50,7 @@ run() # VARIANT SEED COUNT OUT [STATS] - what the servers and peers of the progr
 	esac
 	timeout 900 "$ESCA" run --backend "$backend" "${options[@]}" ${5:+--stats "$5"} -- "$prog" "$2" "$3" >"$4" 2>&1
 	unset ESCA_TEST_CREDIT
+	reports_hush "$4"
 }
 
 split_runs() # OUT PREFIX - one file a program
@@ -164,4 +169,5 @@ if [ $((unstable * 50)) -gt "$total" ] && [ "$total" -ge 50 ]; then
 	echo "more than 2 % are unstable"
 	bad=1
 fi
+reports_none || bad=1
 exit $bad

@@ -633,11 +633,9 @@ static sem_t go, gone;
 static void *helper(void *arg)
 {
 	for (;;) {
-		if (may.quiet_thread)
-			quiet_wait(&baton, 0);
-		else
+		if (!may.quiet_thread)
 			sem_wait(&go);
-		if (may.quiet_thread && !baton)
+		else if (!quiet_wait(&baton, 0))
 			continue;
 		in_helper = true;
 		if (may.quiet_thread)
@@ -649,8 +647,7 @@ static void *helper(void *arg)
 			sem_post(&gone);
 			continue;
 		}
-		baton = 0;
-		quiet_wake(&baton);
+		quiet_set(&baton, 0);
 	}
 	return NULL;
 }
@@ -667,8 +664,7 @@ static void op_or_helper(void)
 			;
 		return;
 	}
-	baton = 1;
-	quiet_wake(&baton);
+	quiet_set(&baton, 1);
 	if (!quiet_wait(&baton, 1)) {
 		note("%u FAILED: the other thread hangs", opno);
 		_exit(95);
@@ -795,7 +791,7 @@ void server_run(uint64_t seed)
 
 	/* Many that all talk, as there is something to read ahead of then. */
 	may.herd = chance(20);
-	may.thread = chance(20);
+	may.thread = chance(20) || getenv("EQUIV_GEN_THREADS");
 	may.quiet_thread = chance(40);
 	may.dups = chance(25);
 	may.rights = chance(10);

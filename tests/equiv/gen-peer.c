@@ -102,8 +102,7 @@ static void obey(void)
 			break;
 		}
 	}
-	sh->done = sh->asked;
-	quiet_wake(&sh->done);
+	quiet_set(&sh->done, sh->asked);
 }
 
 /* Read once. What was read is told after it is in its place. */

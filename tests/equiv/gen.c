@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * gen.c - equiv-gen SEED [COUNT [OPS]]: run the programs of COUNT seeds, one after the other, and
- * print what their servers and peers saw.
+ * print what their servers and peers saw. With EQUIV_GEN_THREADS in the environment each program
+ * has a second thread.
  */
 #include <errno.h>
 #include <linux/futex.h>
@@ -48,18 +49,20 @@ bool quiet_wait(volatile uint32_t *word, uint32_t old)
 	struct timespec ts = {.tv_sec = 1};
 	int tries;
 
-	for (tries = 0; *word == old; tries++) {
+	for (tries = 0; __atomic_load_n(word, __ATOMIC_ACQUIRE) == old; tries++) {
 		if (tries == 10)
 			return false;
-		while (*word == old && quietly(SYS_futex, (long)word, FUTEX_WAIT, old, (long)&ts, 0,
-					       0) != -ETIMEDOUT)
+		while (__atomic_load_n(word, __ATOMIC_ACQUIRE) == old &&
+		       quietly(SYS_futex, (long)word, FUTEX_WAIT, old, (long)&ts, 0, 0) !=
+			       -ETIMEDOUT)
 			;
 	}
 	return true;
 }
 
-void quiet_wake(volatile uint32_t *word)
+void quiet_set(volatile uint32_t *word, uint32_t value)
 {
+	__atomic_store_n(word, value, __ATOMIC_RELEASE);
 	quietly(SYS_futex, (long)word, FUTEX_WAKE, 100, 0, 0, 0);
 }
 

@@ -89,7 +89,8 @@ extern unsigned int max_ops;
 long quietly(long nr, long a, long b, long c, long d, long e, long f);
 /** quiet_wait() - until *@word is not @old; false: after ten seconds. */
 bool quiet_wait(volatile uint32_t *word, uint32_t old);
-void quiet_wake(volatile uint32_t *word);
+/** quiet_set() - *@word is @value from now on; who waits for that goes on. */
+void quiet_set(volatile uint32_t *word, uint32_t value);
 void quiet_nap(long us);
 void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
