@@ -290,7 +290,7 @@ enum rotation {
 	COPY, /* copied and truncated, and nobody is told */
 };
 
-static volatile sig_atomic_t told;
+static atomic_int told; /* which TSAN lets signals be delivered at */
 
 static void on_signal(int sig)
 {

@@ -21,7 +21,7 @@ fi
 
 for case in ${ESCA_TEST:-$("$prog")}; do
 	timeout 100 "$prog" "$case" >"$dir/plain" 2>&1
-	if grep -q FAILED "$dir/plain" || ! [ -s "$dir/plain" ]; then
+	if grep -qE "FAILED|SIGALRM" "$dir/plain" || ! [ -s "$dir/plain" ]; then
 		echo "$case: the plain run failed:"
 		cat "$dir/plain"
 		bad=1
