@@ -161,6 +161,7 @@ void ahead_fetch(int epfd, const struct fd_entry *ep, const struct epoll_event *
 		s[k] = &a->slots[free_slot++];
 		s[k]->fd = (int)(e - fd_table);
 		v[k].fd = s[k]->fd;
+		v[k].off = -1;
 		v[k].buf = s[k]->data;
 		v[k++].len = ESCA_AHEAD_BYTES;
 	}

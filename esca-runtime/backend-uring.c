@@ -303,7 +303,13 @@ static void uring_recv(struct queue *q, struct recv *v, unsigned int n)
 	for (i = 0; i < n; i++) {
 		struct io_uring_sqe *sqe = io_uring_get_sqe(&st->ring);
 
-		io_uring_prep_recv(sqe, v[i].fd, v[i].buf, v[i].len, MSG_DONTWAIT);
+		if (v[i].off < 0) {
+			io_uring_prep_recv(sqe, v[i].fd, v[i].buf, v[i].len, MSG_DONTWAIT);
+		} else {
+			io_uring_prep_read(sqe, v[i].fd, v[i].buf, (unsigned int)v[i].len,
+					   (uint64_t)v[i].off);
+			sqe->rw_flags = RWF_NOWAIT;
+		}
 		sqe->user_data = i;
 	}
 	count(C_CROSSINGS, 1);

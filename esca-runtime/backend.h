@@ -24,9 +24,9 @@ struct backend {
 	 */
 	int (*send_ready)(struct queue *q, struct send *v, unsigned int n, struct harvest *h);
 	/**
-	 * recv() - reads of so many sockets in one crossing, none of which sleeps; result is what
-	 * recv(2) would have returned. What could not be tried has -EAGAIN. NULL: the backend has
-	 * no such operation.
+	 * recv() - so many reads of streams and files in one crossing, none of which sleeps; result
+	 * is what recv(2) or preadv2(2) with RWF_NOWAIT would have returned. What could not be
+	 * tried has -EAGAIN. NULL: the backend has no such operation.
 	 */
 	void (*recv)(struct queue *q, struct recv *v, unsigned int n);
 	/** detach() - the thread that uses @q ends. */

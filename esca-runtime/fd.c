@@ -127,6 +127,7 @@ void fd_probe(struct fd_entry *e, int fd)
 		e->cls = FD_REG;
 		if ((fl & O_APPEND) && (fl & O_ACCMODE) != O_RDONLY && !(fl & (O_SYNC | O_DSYNC)))
 			e->cls = FD_LOG;
+		e->reads = (fl & O_ACCMODE) == O_RDONLY;
 		fd_learn_stat(e, &st);
 	} else {
 		e->cls = FD_OTHER;
@@ -141,6 +142,7 @@ void fd_learn_stat(struct fd_entry *e, const struct stat *st)
 		e->cls = FD_REG;
 	e->dev = st->st_dev;
 	e->ino = st->st_ino;
+	SHARE(e->size, (uint64_t)st->st_size);
 	e->flags |= FD_INODE;
 }
 
@@ -215,7 +217,7 @@ void fd_foreign(struct fd_entry *e)
 	if (SHARED(e->shared) && !fd_waits(e) && !fd_ctl_waits(e))
 		return;
 	queue_lock(q);
-	if (e->op || e->log_pending || e->ctl != CTL_NONE)
+	if (e->op || e->log_pending || e->pieces || e->ctl != CTL_NONE)
 		queue_flush_locked(q, NULL);
 	SHARE(e->shared, true);
 	queue_unlock(q);
@@ -233,6 +235,7 @@ void fd_child(void)
 		e->poll_q = NULL;
 		e->spill = NULL;
 		e->log_pending = 0;
+		e->pieces = false;
 		e->owner = NULL;
 		if (e->flags & FD_ZOMBIE) {
 			raw_syscall(SYS_close, fd, 0, 0, 0, 0, 0);

@@ -43,6 +43,7 @@
 	X(WAIT, "wait", 1)	    /* flush and wait in one crossing, where the backend can */    \
 	X(EAGAIN, "eagain", 1)	    /* a read after a short one is answered with EAGAIN */         \
 	X(LOG, "log", 1)	    /* the lines of a turn are one write */                        \
+	X(FILE, "file", 1)	    /* files of known size are read or sent at the flush */        \
 	X(CLOSE, "close", 1)	    /* shutdown and close follow their data without a flush */     \
 	X(AHEAD, "read-ahead", 0) /* what is ready is read in one crossing before it is asked for  \
 				   */
@@ -140,13 +141,19 @@ struct esca_stats_slot {
 #define ESCA_COPY_MAX (16 << 10)
 /* Bytes of a file that are worth reading to be sent in one packet with the header. */
 #define ESCA_FILE_MAX (24 << 10)
+/* Bytes of a file that are worth reading if they could be sent from the page cache as well. */
+/* Of these, so many are copied even if the file could be sent from the page cache: that costs more.
+ */
+#define ESCA_READ_MAX (12 << 10)
+/* Bytes of a file that may wait and be sent from the page cache. */
+#define ESCA_BODY_MAX (128 << 10)
 /*
  * A bigger body does not share a packet with its header:
  * its pages would be out of line in every packet.
  */
 #define ESCA_MORE_MAX (64 << 10)
 /* Bytes of one stream that may be answered before the kernel has them. */
-#define ESCA_CREDIT_MAX (64 << 10)
+#define ESCA_CREDIT_MAX (512 << 10)
 /* Bytes of one stream that are read ahead, and on how many streams of a thread at a time. */
 #define ESCA_AHEAD_BYTES 4096
 #define ESCA_AHEAD_SLOTS 64

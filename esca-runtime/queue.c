@@ -58,6 +58,7 @@ void queue_unlock(struct queue *q)
 static void reset(struct queue *q)
 {
 	q->nops = q->nsegs = q->nctls = q->nopts = q->nlines = 0;
+	q->npieces = q->nbodies = 0;
 	SHARE(q->nruns, 0);
 	SHARE(q->nunix, 0);
 	SHARE(q->ncloses, 0);
@@ -211,7 +212,8 @@ static unsigned int collect(struct queue *q, struct op *more)
 			continue;
 		s->fd = op->fd;
 		s->flags = MSG_DONTWAIT | MSG_NOSIGNAL;
-		if (op->more || op == more)
+		/* What the server has corked is held back, as much of it as the kernel would. */
+		if (op->more || op == more || op->body || op->e->cork_want == 1)
 			s->flags |= MSG_MORE;
 		s->iov = &q->iov[niov];
 		s->niov = op->nseg;
@@ -237,7 +239,10 @@ static void settle(struct queue *q, struct op *op, const struct send *s)
 
 		count(C_SHORT, 1);
 		SHARE(e->bulk, true);
-		spill_add(e, op->fd, s->iov, s->niov, done);
+		if (!op->body)
+			spill_add(e, op->fd, s->iov, s->niov, done);
+		else if (!piece_spill(q, op, s, done))
+			piece_break(e, op->fd);
 		return;
 	}
 	late_error(e, op->fd, (int)-s->result);
@@ -253,8 +258,9 @@ static struct op *op_new(struct queue *q, struct fd_entry *e, int fd)
 	op->bytes = 0;
 	op->nseg = 0;
 	op->first = op->last = SEG_NONE;
-	op->more = false;
+	op->more = op->cut = false;
 	op->end = 0;
+	op->body = 0;
 	op->next = &q->list;
 	op->prev = q->list.prev;
 	op->prev->next = op;
@@ -305,7 +311,7 @@ static int send_ready(struct queue *q, unsigned int n, struct harvest *h)
 	unsigned int i;
 
 	for (i = 0; i < n && ready; i++)
-		if (unlikely(q->sends[i].result != (long)q->sends[i].len)) {
+		if (unlikely(q->sends[i].result != (long)q->sends[i].len || q->nbodies)) {
 			turn_events(h->ep, fd_get(h->ep), h->evs, ready);
 			break;
 		}
@@ -330,6 +336,8 @@ static int flush_with(struct queue *q, struct op *more, struct harvest *h)
 	 * Lines first: none of the responses of this flush
 	 * may be seen before its line (semantics: F11).
 	 */
+	if (q->npieces)
+		piece_read(q);
 	flush_logs(q);
 	n = collect(q, more);
 	/* What a close takes away is not to be reported any more. */
@@ -346,10 +354,19 @@ static int flush_with(struct queue *q, struct op *more, struct harvest *h)
 		count(C_DELAY + esca_delay_bucket(now - op->t0), 1);
 		if (op->nseg)
 			settle(q, op, &q->sends[i++]);
+		if (op->body && !op->e->spill && !op->e->err) {
+			/* Its end is held back as well. */
+			if (op->e->cork_want == 1)
+				sets += fuse_apply_opts(op->e, op->fd);
+			piece_send(q, op);
+		}
+		if (unlikely(op->cut))
+			piece_break(op->e, op->fd);
 		if (unlikely(fuse_opts_dirty(op->e)) && op->e != keep)
 			sets += fuse_apply_opts(op->e, op->fd);
 		end(op);
 	}
+	piece_done(q);
 	left = keep ? fuse_opts_dirty(keep) : 0;
 	if (q->nopts > sets + left)
 		merged(q, ESCA_FUSE_CORK, q->nopts - sets - left);
@@ -415,7 +432,7 @@ static struct op *op_at_end(struct queue *q, struct fd_entry *e, int fd, size_t 
 	if (e->op && e->op != q->list.prev && (e->flags & FD_UNIX))
 		queue_flush_locked(q, NULL);
 	if (e->op && (e->op->nseg >= QUEUE_OPSEGS || (e->op->nseg && len && !fusing(how)) ||
-		      unlikely(e->op->end)))
+		      (e->op->body && len) || unlikely(e->op->end)))
 		queue_flush_locked(q, NULL);
 	if (unlikely(e->spill || e->err))
 		return NULL;
@@ -437,7 +454,8 @@ static void op_drop_if_empty(struct queue *q, struct op *op)
 {
 	struct fd_entry *e = op->e;
 
-	if (op->nseg || fuse_opts_dirty(e) || op != q->list.prev || op != &q->ops[q->nops - 1])
+	if (op->nseg || op->body || fuse_opts_dirty(e) || op != q->list.prev ||
+	    op != &q->ops[q->nops - 1])
 		return;
 	op->prev->next = op->next;
 	op->next->prev = op->prev;
@@ -510,19 +528,68 @@ out:
 	return ret;
 }
 
-long queue_file(struct fd_entry *e, int fd, int in, off_t *off, size_t count)
+/*
+ * A body behind its header, to go from the page cache to the
+ * stream. An AF_UNIX peer would see it in its place among others.
+ */
+static bool queue_body(struct queue *q, struct fd_entry *e, int fd, struct fd_entry *in, int in_fd,
+		       off_t off, size_t len)
+{
+	struct op *op = op_at_end(q, e, fd, 0, ESCA_FUSE_HEADER);
+
+	if (!op)
+		return false;
+	if (op->body || q->npieces >= ESCA_QUEUE_CALLS) {
+		queue_flush_locked(q, NULL);
+		op = e->spill || e->err ? NULL : op_new(q, e, fd);
+		if (!op)
+			return false;
+	}
+	piece_add(q, in, in_fd, off, len);
+	op->body = q->npieces;
+	q->nbodies++;
+	op->more = false;
+	if (op->nseg)
+		merged(q, ESCA_FUSE_HEADER, 1);
+	e->credit -= len < e->credit ? (uint32_t)len : e->credit;
+	q->n++;
+	count(C_DEFERRED, 1);
+	return true;
+}
+
+long queue_file(struct fd_entry *e, int fd, struct fd_entry *in, int in_fd, off_t *off, size_t len)
 {
 	struct queue *q = self.q;
-	long ret = NOT_QUEUED, got;
+	long ret = NOT_QUEUED, got = (long)len;
+	struct piece *p;
 	struct op *op;
+	bool can;
 
 	queue_lock(q);
-	if (!in_credit(e, fd, count))
+	can = piece_can(q, in, *off, len);
+	if ((!can && len > ESCA_FILE_MAX) || !in_credit(e, fd, len))
 		goto out;
-	op = op_at_end(q, e, fd, count, ESCA_FUSE_HEADER);
+	if (can && len > ESCA_READ_MAX && !(e->flags & FD_UNIX)) {
+		if (queue_body(q, e, fd, in, in_fd, *off, len)) {
+			*off += got;
+			ret = got;
+		}
+		goto out;
+	}
+	if (len > ESCA_FILE_MAX)
+		goto out;
+	op = op_at_end(q, e, fd, len, ESCA_FUSE_HEADER);
 	if (!op)
 		goto out;
-	got = kernel(SYS_pread64, in, (long)(q->arena + q->used), (long)count, (long)*off, 0);
+	/* The flush may have made room, or used the promise up. */
+	if (can && backend->recv && piece_can(q, in, *off, len)) {
+		p = piece_add(q, in, in_fd, *off, len);
+		p->e = e;
+		p->at = q->used;
+	} else {
+		got = kernel(SYS_pread64, in_fd, (long)(q->arena + q->used), (long)len, (long)*off,
+			     0);
+	}
 	if (got <= 0) {
 		op_drop_if_empty(q, op);
 		goto out;
@@ -668,5 +735,6 @@ void queue_drop(struct fd_entry *e)
 	for (i = 0; i < q->nruns; i++)
 		if (q->runs[i].e == e)
 			SHARE(q->runs[i].e, NULL);
+	piece_lost(q, e);
 	queue_unlock(q);
 }

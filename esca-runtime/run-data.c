@@ -304,13 +304,13 @@ HANDLER(run_sendfile)
 			why = ESCA_PASS_OFF;
 		else if (!off || !in || *off < 0)
 			why = ESCA_PASS_EXOTIC;
-		else if (a3 > 0 && (size_t)a3 <= ESCA_FILE_MAX)
+		else if (a3 > 0 && (size_t)a3 <= ESCA_BODY_MAX)
 			why = ESCA_PASS_FULL;
 		if (why == ESCA_PASS_FULL && !SHARED(e->bulk)) {
 			if (!(in->flags & FD_INODE))
 				fd_probe(in, (int)a1);
 			if (in->flags & FD_INODE) {
-				ret = queue_file(e, (int)a0, (int)a1, off, (size_t)a3);
+				ret = queue_file(e, (int)a0, in, (int)a1, off, (size_t)a3);
 				if (likely(ret != NOT_QUEUED))
 					return ret;
 				if (unlikely(SHARED(e->spill) || SHARED(e->err)) &&

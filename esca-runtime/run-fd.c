@@ -103,6 +103,8 @@ HANDLER(run_close)
 			return ret;
 	}
 	/* Closing what is neither a file nor a TCP stream may be seen at once by somebody. */
+	if (unlikely(SHARED(e->pieces)) && self.q)
+		piece_unwanted(self.q);
 	if (fd_waits(e) || e->cls == FD_OTHER || e->cls == FD_EPOLL || e->cls == FD_LISTEN ||
 	    (e->flags & FD_UNIX) || (e->cls == FD_UNKNOWN && !(e->flags & FD_INODE)))
 		flush();

@@ -167,7 +167,8 @@ struct fd_entry {
 	uint8_t log_pending; /* lines of it wait in owner's queue */
 	uint8_t cork, nodelay;		 /* what the kernel has: 0, 1, OPT_UNKNOWN */
 	uint8_t cork_want, nodelay_want; /* what the server set; applied at the flush */
-	bool open; /* its last packet may be held back: its last bytes came with MSG_MORE */
+	bool open;   /* its last packet may be held back: its last bytes came with MSG_MORE */
+	bool pieces; /* pieces of this file wait in owner's queue */
 	/* the peer has a lot to read first: the socket is likely full until it says something */
 	bool bulk;
 	uint16_t err; /* errno owed to the server, 0 if none */
@@ -197,8 +198,8 @@ struct fd_entry {
 	struct queue *poll_q; /* thread that polls it, or selects on it */
 	uint64_t ready_turn;  /* the turn whose wait reported it, and what it reported */
 	uint32_t ready;
-	int32_t index_next; /* turn.c: next in its chain, plus 1 */
-	uint64_t dev, ino;
+	int32_t index_next;	 /* turn.c: next in its chain, plus 1 */
+	uint64_t dev, ino, size; /* of a file; 0: not known */
 };
 
 extern struct fd_entry fd_table[ESCA_FD_MAX];
@@ -217,7 +218,8 @@ extern struct fd_entry fd_table[ESCA_FD_MAX];
 static inline bool fd_waits(const struct fd_entry *e)
 {
 	return __atomic_load_n(&e->op, __ATOMIC_ACQUIRE) ||
-	       __atomic_load_n(&e->log_pending, __ATOMIC_ACQUIRE);
+	       __atomic_load_n(&e->log_pending, __ATOMIC_ACQUIRE) ||
+	       __atomic_load_n(&e->pieces, __ATOMIC_ACQUIRE);
 }
 
 static inline bool fd_ctl_waits(const struct fd_entry *e)
@@ -299,8 +301,10 @@ struct op {
 	uint64_t t0; /* tsc of its first constituent */
 	uint32_t bytes;
 	uint16_t nseg, first, last;
-	bool more;   /* MSG_MORE on the last constituent */
-	uint8_t end; /* what follows the bytes: enum op_end */
+	bool more;     /* MSG_MORE on the last constituent */
+	bool cut;      /* a file was too short: after these bytes the stream ends */
+	uint8_t end;   /* what follows the bytes: enum op_end */
+	uint16_t body; /* the piece of a file that follows the bytes, plus 1; 0: none */
 };
 
 enum op_end {
@@ -316,6 +320,17 @@ struct ctl {
 
 /** After a flush in which calls merged, so many small turns are worth deferring in. */
 #define QUEUE_GAIN 256
+
+/**
+ * A piece of a file: read into the arena at @at, for stream @e, when the flush begins; or sent as
+ * the body of an op (@e is NULL).
+ */
+struct piece {
+	struct fd_entry *in, *e;
+	int fd;
+	uint32_t len, at;
+	off_t off;
+};
 
 /** Log lines of one file, adjacent in the log arena. */
 struct log_run {
@@ -335,11 +350,15 @@ struct send {
 	long result;
 };
 
-/** struct recv - one read of a batch, as backends get it. @result: bytes or -errno. */
+/**
+ * struct recv - one read of a batch, as backends get it. @off: where in a file; -1: of a stream.
+ * @result: bytes or -errno.
+ */
 struct recv {
 	int fd;
 	void *buf;
 	size_t len;
+	off_t off;
 	long result;
 };
 
@@ -365,6 +384,8 @@ struct queue {
 	uint16_t ncloses; /* descriptors that the server has closed and that are still open */
 	uint16_t nopts;	  /* options set since the last flush */
 	uint16_t nlines;  /* lines in runs */
+	uint16_t npieces, nbodies; /* pieces of files, and those that are the body of an op */
+	uint16_t plain_pieces;	   /* so many pieces of files more do not wait */
 	uint32_t used, log_used;
 	uint64_t t0;	/* tsc when the oldest was queued */
 	uint64_t now;	/* tsc at the last queue_room() */
@@ -373,6 +394,8 @@ struct queue {
 	struct ctl ctls[ESCA_QUEUE_CALLS];
 	struct seg segs[QUEUE_SEGS];
 	struct log_run runs[LOG_RUNS];
+	struct piece pieces[ESCA_QUEUE_CALLS];
+	struct recv reads[ESCA_QUEUE_CALLS];
 	struct iovec iov[QUEUE_SEGS];
 	struct send sends[ESCA_QUEUE_CALLS];
 	struct msghdr msgs[ESCA_QUEUE_CALLS];
@@ -413,10 +436,10 @@ void queue_child(void);
 long queue_send(struct fd_entry *e, int fd, const struct iovec *iov, unsigned int n, size_t len,
 		int flags);
 /**
- * queue_file() - queue a small piece of file @in on
- * a stream. Return: as sendfile(2), or NOT_QUEUED.
+ * queue_file() - queue a piece of file @in, whose descriptor is @in_fd, on a stream. Return: as
+ * sendfile(2), or NOT_QUEUED.
  */
-long queue_file(struct fd_entry *e, int fd, int in, off_t *off, size_t count);
+long queue_file(struct fd_entry *e, int fd, struct fd_entry *in, int in_fd, off_t *off, size_t len);
 /** queue_log() - queue a line on a log. Return: its length, or NOT_QUEUED. */
 long queue_log(struct fd_entry *e, int fd, const struct iovec *iov, unsigned int n, size_t len);
 /** queue_opt() - queue TCP_CORK or TCP_NODELAY. Return: 0 or NOT_QUEUED. */
@@ -495,6 +518,29 @@ static inline unsigned int fuse_opts_dirty(const struct fd_entry *e)
 unsigned int fuse_apply_opts(struct fd_entry *e, int fd);
 /** fuse_push() - a packet was left open for a write that then did not come: send it. */
 void fuse_push(struct fd_entry *e, int fd);
+
+/* --- pieces of files (piece.c); the lock of @q is held --- */
+
+/** piece_can() - may @len bytes of file @in at @off be promised, and wait? */
+bool piece_can(struct queue *q, const struct fd_entry *in, off_t off, size_t len);
+/** piece_unwanted() - they are better read at once for a while. */
+void piece_unwanted(struct queue *q);
+/** piece_add() - they wait. The caller sets @e and @at of a piece that is to be read. */
+struct piece *piece_add(struct queue *q, struct fd_entry *in, int fd, off_t off, size_t len);
+/** piece_read() - read all that are to be read. piece_done() - no file is needed any more. */
+void piece_read(struct queue *q);
+void piece_done(struct queue *q);
+/** piece_send() - send the body of @op, all of whose bytes are out. */
+void piece_send(struct queue *q, struct op *op);
+/**
+ * piece_spill() - @skip bytes of @s (NULL: nothing) and of the body of @op were taken: spill the
+ * rest. Return: false: there is no memory, or not so much of the file.
+ */
+bool piece_spill(struct queue *q, struct op *op, const struct send *s, size_t skip);
+/** piece_break() - the file was too short: end the connection. */
+void piece_break(struct fd_entry *e, int fd);
+/** piece_lost() - @in was closed, and we did not see it. */
+void piece_lost(struct queue *q, const struct fd_entry *in);
 
 /* --- what went wrong late --- */
 

@@ -21,12 +21,12 @@
 
 #define BIG (400 * 1000)
 
-static unsigned char pattern(size_t i)
+unsigned char text_byte(size_t i)
 {
 	return (unsigned char)(i * 7 + i / 251);
 }
 
-static void write_all(int fd, const char *s)
+void write_all(int fd, const char *s)
 {
 	if (write(fd, s, strlen(s)) != (ssize_t)strlen(s))
 		die("write_all");
@@ -45,7 +45,7 @@ static bool pump(int fd, size_t *done, size_t chunk)
 	while (*done < BIG) {
 		n = BIG - *done < chunk ? BIG - *done : chunk;
 		for (i = 0; i < n; i++)
-			buf[i] = pattern(*done + i);
+			buf[i] = text_byte(*done + i);
 		ret = write(fd, buf, n);
 		if (ret < 0 && errno == EAGAIN)
 			return false;
@@ -429,131 +429,6 @@ static void storm_peer(void)
 	note("wrong answers: %d", wrong);
 }
 
-static int file_of(size_t size)
-{
-	char path[] = "/tmp/esca-equiv-file.XXXXXX";
-	int fd = mkstemp(path);
-	size_t i;
-
-	if (fd < 0)
-		die("mkstemp");
-	unlink(path);
-	for (i = 0; i < size; i++) {
-		unsigned char c = pattern(i);
-
-		if (write(fd, &c, 1) != 1)
-			die("file");
-	}
-	return fd;
-}
-
-/* A file that gets shorter between the look at it and the sending. */
-static void truncate_server(void)
-{
-	int ep = epoll_new(), fd = serve_one(ep, EPOLLIN), in = file_of(8000), big = file_of(60000);
-	struct stat st;
-	off_t off = 0;
-
-	fstat(in, &st);
-	next_event(ep, NULL);
-	read_request(fd);
-	write_all(fd, "header,");
-	note_result("ftruncate", ftruncate(in, 3000));
-	note_result("sendfile", sendfile(fd, in, &off, (size_t)st.st_size));
-	note("offset %lld", (long long)off);
-	note_result("sendfile at the end", sendfile(fd, in, &off, 5000));
-	next_event(ep, NULL);
-	read_request(fd);
-	note_result("ftruncate", ftruncate(big, 0));
-	off = 0;
-	write_all(fd, "second header,");
-	note_result("sendfile of nothing", sendfile(fd, big, &off, 60000));
-	next_event(ep, NULL);
-	read_request(fd);
-	note_result("sendfile from a bad descriptor", sendfile(fd, 777, &off, 100));
-	off = 10;
-	note_result("sendfile of a piece", sendfile(fd, in, &off, 20));
-	note_result("sendfile, own position", sendfile(fd, in, NULL, 20));
-	note_result("close file", close(in));
-	note_result("close", close(fd));
-}
-
-static void truncate_peer(void)
-{
-	int fd = dial(0);
-
-	say(fd, "request");
-	usleep(20000);
-	say(fd, "1");
-	hear(fd, 7);
-	usleep(20000);
-	say(fd, "2");
-	usleep(20000);
-	say(fd, "3");
-	hear_all(fd, 65536, false);
-}
-
-/* A header and a file that is too big to copy, again and again. */
-static void files_server(void)
-{
-	int ep = epoll_new(), fd = serve_one(ep, EPOLLIN), small = file_of(1000),
-	    big = file_of(50000), i;
-	struct iovec iov[2] = {{(void *)"head", 4}, {(void *)"er\n", 3}};
-
-	for (i = 0; i < 20; i++) {
-		size_t left = i % 2 ? 50000 : 1000;
-		off_t off = 0;
-
-		if (i % 3 == 0)
-			set_int(fd, IPPROTO_TCP, TCP_CORK, 1);
-		if (writev(fd, iov, 2) != 7)
-			die("writev");
-		while (left) {
-			ssize_t n = sendfile(fd, i % 2 ? big : small, &off, left);
-
-			if (n < 0 && errno == EAGAIN) {
-				watch(ep, EPOLL_CTL_MOD, fd, EPOLLOUT);
-				next_event(ep, NULL);
-				watch(ep, EPOLL_CTL_MOD, fd, EPOLLIN);
-				continue;
-			}
-			if (n <= 0)
-				die("sendfile");
-			left -= (size_t)n;
-		}
-		if (i % 3 == 0)
-			set_int(fd, IPPROTO_TCP, TCP_CORK, 0);
-		if (next_event(ep, NULL) != fd)
-			die("whose event");
-		read_request(fd);
-	}
-	note("cork %d", get_int(fd, IPPROTO_TCP, TCP_CORK));
-	close(fd);
-}
-
-static void files_peer(void)
-{
-	static char buf[60000];
-	int fd = dial(0), i, wrong = 0;
-
-	say(fd, "request");
-	for (i = 0; i < 20; i++) {
-		size_t want = 7 + (i % 2 ? 50000 : 1000), have = 0, k;
-		ssize_t n;
-
-		while (have < want && (n = read(fd, buf + have, want - have)) > 0)
-			have += (size_t)n;
-		if (have != want || memcmp(buf, "header\n", 7))
-			wrong++;
-		for (k = 7; k < have; k++)
-			if ((unsigned char)buf[k] != pattern(k - 7))
-				wrong++;
-		say(fd, "n");
-	}
-	note("wrong bytes: %d", wrong);
-	hear_all(fd, 100, false);
-}
-
 static void options_server(void)
 {
 	int ep = epoll_new(), fd = serve_one(ep, EPOLLIN);
@@ -739,8 +614,6 @@ const struct equiv_case equiv_io[] = {
 	{"halfclose", halfclose_server, halfclose_peer},
 	{"emfile", emfile_server, emfile_peer},
 	{"storm", storm_server, storm_peer},
-	{"truncate", truncate_server, truncate_peer},
-	{"files", files_server, files_peer},
 	{"options", options_server, options_peer},
 	{"log", log_server, log_peer},
 	{"merge", merge_server, merge_peer},

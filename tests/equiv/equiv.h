@@ -24,7 +24,7 @@ struct equiv_case {
 };
 
 extern const struct equiv_case equiv_io[], equiv_life[], equiv_turn[], equiv_wait[], equiv_ahead[],
-	equiv_modes[], equiv_world[];
+	equiv_modes[], equiv_world[], equiv_file[];
 
 /** can_wait() - has the kernel IORING_OP_EPOLL_WAIT? */
 bool can_wait(void);
@@ -61,6 +61,11 @@ void set_int(int fd, int level, int name, int value);
 int get_int(int fd, int level, int name);
 /** small_buffers() - what dial_small() connects from now on has room for a few KiB. */
 void small_buffers(void);
+
+/** write_all() - a string, which must be taken whole. */
+void write_all(int fd, const char *s);
+/** text_byte() - byte @i of a long text. */
+unsigned char text_byte(size_t i);
 
 /* --- peer --- */
 

@@ -28,7 +28,7 @@ for case in ${ESCA_TEST:-$("$prog")}; do
 		continue
 	fi
 	variants="$backends hasty"
-	case $backends,$case in *uring,spill-* | *uring,wait-* | *uring,modes-*) variants="$variants hasty-uring ahead" ;; *uring,ahead-*) variants="$variants ahead" ;; esac
+	case $backends,$case in *uring,spill-* | *uring,wait-* | *uring,modes-* | *uring,pieces | *uring,short-file) variants="$variants hasty-uring ahead" ;; *uring,ahead-*) variants="$variants ahead" ;; esac
 	for variant in $variants; do
 		backend=$variant
 		unset ESCA_TEST_CREDIT
@@ -68,7 +68,7 @@ for case in ${ESCA_TEST:-$("$prog")}; do
 	unset ESCA_TEST_CREDIT
 done
 # Each fusion that needs no backend's help was at work somewhere.
-[ -n "${ESCA_TEST:-}" ] || for fusion in header-body merge cork epoll-mod epoll-del eagain log close; do
+[ -n "${ESCA_TEST:-}" ] || for fusion in header-body merge cork epoll-mod epoll-del eagain file log close; do
 	[ "$(jq -s "map(.[\"$fusion\"]) | add" "$dir/fused")" -gt 0 ] || {
 		echo "the fusion $fusion did nothing in any case"
 		bad=1

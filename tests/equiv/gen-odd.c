@@ -207,8 +207,8 @@ void op_file(void)
 	if (c && stream_of(c)->accepted < STREAM_MAX - 150000) {
 		struct message m = {.c = c,
 				    .kind = KIND_SENDFILE,
-				    .left = 1 + below(20000),
-				    .off = below(BODY_SIZE - 20000)};
+				    .left = 1 + below(chance(70) ? 20000 : 60000),
+				    .off = below(BODY_SIZE - 60000)};
 		int keep = body;
 
 		settle(c, m.left);

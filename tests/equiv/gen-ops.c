@@ -16,6 +16,7 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/un.h>
@@ -785,6 +786,7 @@ static void finish(void)
 
 void server_run(uint64_t seed)
 {
+	struct stat st;
 	uint32_t rounds;
 	pthread_t t;
 	uint32_t i;
@@ -822,6 +824,9 @@ void server_run(uint64_t seed)
 	start_listening();
 	body = open("body", O_RDONLY | O_CLOEXEC);
 	number("body", body);
+	/* What a server knows the size of may wait. */
+	if (chance(60) && !fstat(body, &st))
+		note("it has %ld", (long)st.st_size);
 	odd_start();
 	sem_init(&go, 0, 0);
 	sem_init(&gone, 0, 0);
