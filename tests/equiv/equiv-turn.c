@@ -267,6 +267,95 @@ static void more_peer(void)
 	hear_all(fd, 100, false);
 }
 
+#define BATCH 4
+
+enum fate {
+	STAYS,
+	RESETS,
+	HALF_CLOSES,
+	STAYS_TOO,
+};
+
+/*
+ * In a turn with several of them one peer resets its connection and one closes half of it, between
+ * two writes to each: the server hears of both, and what it wrote to the others is unharmed.
+ */
+static void batch_server(void)
+{
+	int ep = epoll_new(), fds[BATCH], told[BATCH] = {0}, left = BATCH, i, n;
+	struct epoll_event evs[8];
+	char buf[16];
+
+	for (i = 0; i < BATCH; i++)
+		fds[i] = accept_wait(ep, 0);
+	for (i = 0; i < BATCH; i++)
+		watch(ep, EPOLL_CTL_MOD, fds[i], EPOLLIN | EPOLLRDHUP);
+	accepted[0] = 1;
+	while (accepted[1] < 1)
+		;
+	if (epoll_wait(ep, evs, 8, 10000) != BATCH)
+		die("not all");
+	for (i = 0; i < BATCH; i++)
+		read_request(fds[i]);
+	for (i = 0; i < BATCH; i++)
+		put(fds[i], "one,");
+	accepted[0] = 2;
+	while (accepted[1] < 2)
+		;
+	for (i = 0; i < BATCH; i++)
+		if (send(fds[i], "two,", 4, MSG_NOSIGNAL) != 4 && i != RESETS)
+			die("send");
+	while (left) {
+		n = epoll_wait(ep, evs, 8, 10000);
+		if (n <= 0)
+			die("epoll_wait");
+		for (i = 0; i < n; i++) {
+			int fd = evs[i].data.fd, who = 0;
+			ssize_t len;
+
+			while (fds[who] != fd)
+				who++;
+			len = read(fd, buf, sizeof(buf));
+			if (len < 0 && errno == EAGAIN)
+				continue;
+			told[who] = len > 0 ? 1 : len ? -errno : 2;
+			send(fd, "three", 5, MSG_NOSIGNAL);
+			close(fd);
+			left--;
+		}
+	}
+	note("goes on: %d and %d", told[STAYS], told[STAYS_TOO]);
+	note("half closed: %d", told[HALF_CLOSES]);
+	/* By the read, or, if a write has told it already, by an end. */
+	note("reset: %d", told[RESETS] == -ECONNRESET || told[RESETS] == 2);
+}
+
+static void batch_peer(void)
+{
+	int fds[BATCH], i;
+
+	for (i = 0; i < BATCH; i++)
+		fds[i] = dial(0);
+	for (i = 0; i < BATCH; i++)
+		say(fds[i], "request");
+	while (accepted[0] < 1)
+		usleep(200);
+	usleep(20000);
+	accepted[1] = 1;
+	while (accepted[0] < 2)
+		usleep(200);
+	hang_up_hard(fds[RESETS]);
+	shutdown(fds[HALF_CLOSES], SHUT_WR);
+	accepted[1] = 2;
+	for (i = 0; i < BATCH; i++) {
+		if (i == RESETS)
+			continue;
+		if (i != HALF_CLOSES)
+			say(fds[i], "x");
+		hear(fds[i], 13);
+	}
+}
+
 #define POLLED 3
 
 /* One loop, three connections, no epoll. */
@@ -340,9 +429,15 @@ static void polled_peer(void)
 }
 
 const struct equiv_case equiv_turn[] = {
-	{"close", close_server, two_peers},	   {"reuse", reuse_server, reuse_peer},
-	{"shut", shut_server, shut_peer},	   {"ctl", ctl_server, peer},
-	{"again", again_server, again_peer},	   {"more", more_server, more_peer},
-	{"oneshot", oneshot_server, oneshot_peer}, {"poll", poll_server, polled_peer},
-	{"select", select_server, polled_peer},	   {NULL, NULL, NULL},
+	{"close", close_server, two_peers},
+	{"reuse", reuse_server, reuse_peer},
+	{"shut", shut_server, shut_peer},
+	{"ctl", ctl_server, peer},
+	{"again", again_server, again_peer},
+	{"more", more_server, more_peer},
+	{"oneshot", oneshot_server, oneshot_peer},
+	{"poll", poll_server, polled_peer},
+	{"select", select_server, polled_peer},
+	{"batch", batch_server, batch_peer},
+	{NULL, NULL, NULL},
 };
