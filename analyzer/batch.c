@@ -11,6 +11,14 @@
 #include <analyzer/batch.h>
 
 #define PENDING_MAX 512u
+#define FILES_MAX   256u
+
+/*
+ * As esca-runtime/piece.c: after a file was closed in the turn in which it was sent, so many pieces
+ * are read at once; and fewer reads than so many are plain calls.
+ */
+#define PLAIN_PIECES 256u
+#define READS_MIN    4u
 
 /** An option of a stream: what the kernel has, and what the server wants. */
 struct option {
@@ -28,7 +36,7 @@ struct option {
 struct pending {
 	uint32_t fd;
 	bool log;
-	bool joined; /* its bytes went out ahead of a bigger call, only options are left */
+	bool joined; /* what follows its bytes is a bigger call: where a cork ends, that sends */
 	uint32_t bytes;
 	uint32_t writes;  /* calls whose bytes wait */
 	uint32_t ops;	  /* of these, what io_uring could carry without fusion */
@@ -45,7 +53,10 @@ struct batch {
 	uint32_t settled_ops;
 	uint32_t calls;
 	uint32_t bytes;
+	uint32_t nfiles, reads; /* pieces of files that wait, and those that are to be read */
+	uint32_t plain_pieces;
 	uint64_t oldest_ns;
+	uint32_t files[FILES_MAX]; /* of which descriptors */
 	struct pending p[PENDING_MAX];
 };
 
@@ -174,6 +185,13 @@ void batch_flush(struct batch *b, struct tally *t)
 
 	if (!b->n && !b->settled)
 		return;
+	if (b->reads >= READS_MIN) {
+		t->uring_ops += b->reads;
+		t->uring_enters++;
+	} else {
+		t->uring += b->reads;
+	}
+	b->nfiles = b->reads = 0;
 	for (uint32_t i = 0; i < b->n; i++) {
 		flush_pending(&b->p[i], t, &ops);
 		grouped += b->p[i].ops;
@@ -251,8 +269,10 @@ static void take_bytes(struct batch *b, struct tally *t, struct pending *p,
 }
 
 static void defer_write(struct batch *b, struct tally *t, const struct trace_call *c,
-			const struct fd_state *fd, bool file, uint64_t bytes, uint8_t *outcome)
+			const struct fd_state *fd, struct judgement j, uint64_t bytes,
+			uint8_t *outcome)
 {
+	bool file = j.reason == REASON_SMALL_FILE;
 	struct pending *p;
 
 	/* The queue may have to be emptied first, for room or for the stream's credit. */
@@ -264,7 +284,12 @@ static void defer_write(struct batch *b, struct tally *t, const struct trace_cal
 	take_bytes(b, t, p, c, bytes);
 	if (file) {
 		t->direct++; /* the pread */
-		t->uring++;
+		if (b->plain_pieces || b->nfiles == FILES_MAX) {
+			t->uring++;
+		} else {
+			b->files[b->nfiles++] = (uint32_t)c->args[1];
+			b->reads++;
+		}
 		t->bodies++;
 		t->body_bytes += bytes;
 	} else {
@@ -275,6 +300,25 @@ static void defer_write(struct batch *b, struct tally *t, const struct trace_cal
 		t->merged++;
 	*outcome = file ? (p->writes ? OUT_BODY : OUT_FILE) : (p->writes ? OUT_MERGED : OUT_ALONE);
 	p->writes++;
+}
+
+/* It is sent at the flush, from the page cache: a crossing as before, in the packets of its header.
+ */
+static void defer_body(struct batch *b, struct tally *t, const struct trace_call *c,
+		       const struct fd_state *fd, uint8_t *outcome)
+{
+	struct pending *p = find_or_add(b, t, (uint32_t)c->args[0], fd);
+
+	queue(b, t, c);
+	b->files[b->nfiles++] = (uint32_t)c->args[1];
+	t->direct++;
+	t->uring++;
+	*outcome = p->writes ? OUT_JOINED : OUT_FILE;
+	if (p->writes && own_packet(fd)) {
+		t->packets++;
+		t->joined++;
+	}
+	p->joined = true;
 }
 
 static void defer_log(struct batch *b, struct tally *t, const struct trace_call *c, uint64_t bytes,
@@ -382,6 +426,34 @@ static bool too_old(const struct batch *b, const struct trace_call *c)
 	return c->lane != TRACE_LANE_STOP && c->enter_ns > b->oldest_ns + b->lim.age_ns;
 }
 
+/* Does a piece of file @fd wait? */
+static bool waits_for(const struct batch *b, uint32_t fd)
+{
+	for (uint32_t i = 0; i < b->nfiles; i++)
+		if (b->files[i] == fd)
+			return true;
+	return false;
+}
+
+/* What becomes of a piece of a file where pieces do not wait. */
+static struct judgement without_pieces(struct batch *b, const struct trace_call *c,
+				       struct judgement j)
+{
+	if (j.verdict != VERDICT_DEFER ||
+	    (j.reason != REASON_FILE && j.reason != REASON_SMALL_FILE))
+		return j;
+	if (!b->plain_pieces && b->nfiles < FILES_MAX)
+		return j;
+	if (b->plain_pieces)
+		b->plain_pieces--;
+	j.reason = REASON_SMALL_FILE;
+	if (c->args[3] > b->lim.file_max) {
+		j.verdict = VERDICT_BARRIER;
+		j.reason = REASON_BIG_FILE;
+	}
+	return j;
+}
+
 void batch_call(struct batch *b, struct tally *t, const struct trace_call *c,
 		const struct call_row *row, struct judgement j, struct fd_state *fd,
 		uint8_t *outcome)
@@ -389,6 +461,7 @@ void batch_call(struct batch *b, struct tally *t, const struct trace_call *c,
 	uint64_t bytes = call_bytes(c, row);
 
 	*outcome = OUT_MADE;
+	j = without_pieces(b, c, j);
 	if (b->calls >= b->lim.queue_calls || (b->calls && too_old(b, c)))
 		batch_flush(b, t);
 	switch (j.verdict) {
@@ -398,8 +471,10 @@ void batch_call(struct batch *b, struct tally *t, const struct trace_call *c,
 			defer_log(b, t, c, bytes, outcome);
 		else if (j.reason == REASON_OPTION)
 			defer_option(b, t, c, fd, outcome);
+		else if (j.reason == REASON_FILE)
+			defer_body(b, t, c, fd, outcome);
 		else
-			defer_write(b, t, c, fd, j.reason == REASON_SMALL_FILE, bytes, outcome);
+			defer_write(b, t, c, fd, j, bytes, outcome);
 		break;
 	case VERDICT_BARRIER:
 	case VERDICT_WAIT:
@@ -408,6 +483,10 @@ void batch_call(struct batch *b, struct tally *t, const struct trace_call *c,
 	default:
 		if (call_is_request(c, row))
 			settle(b, t, c);
+		if (j.reason == REASON_CLOSE_FILE && waits_for(b, (uint32_t)c->args[0])) {
+			batch_flush(b, t);
+			b->plain_pieces = PLAIN_PIECES;
+		}
 		t->direct++;
 		t->uring++;
 	}

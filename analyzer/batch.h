@@ -11,9 +11,9 @@ enum outcome {
 	OUT_MADE,   /* made as the server made it */
 	OUT_ALONE,  /* deferred; a crossing of its own at the flush */
 	OUT_MERGED, /* F2: leaves with an earlier write of the stream */
-	OUT_BODY,   /* F1: file piece, read at once (a crossing), leaves with its header */
-	OUT_FILE,   /* file piece without a header: read at once, sent at the flush */
-	OUT_JOINED, /* F1: made at once, but in the packets of a header that was kept open for it */
+	OUT_BODY,   /* F1: file piece, read, leaves with its header */
+	OUT_FILE,   /* file piece without a header: sent at the flush */
+	OUT_JOINED, /* F1: in the packets of a header that was kept open for it */
 	OUT_ELIDED, /* F4: the option ends as it was, or is set again later in the flush */
 	OUT_LOG,    /* F11: line in an earlier line's write */
 	OUTCOMES,
@@ -38,7 +38,7 @@ struct tally {
 	uint64_t copied; /* bytes */
 	uint64_t merged;
 	uint64_t packets; /* that are not sent any more */
-	uint64_t joined;  /* of those, in front of something too big to wait */
+	uint64_t joined;  /* of those, in front of something too big to copy */
 	uint64_t bodies;  /* small file pieces read instead of sent by sendfile */
 	uint64_t body_bytes;
 	uint64_t elided;

@@ -16,7 +16,8 @@ static const struct {
 	const char *text;
 } reasons[REASONS] = {
 	[REASON_STREAM] = {"stream", "the kernel's send buffer takes it; answered ahead"},
-	[REASON_SMALL_FILE] = {"small-file", "read at once, leaves with its header"},
+	[REASON_SMALL_FILE] = {"small-file", "read, and leaves with its header"},
+	[REASON_FILE] = {"file", "follows its header from the page cache"},
 	[REASON_OPTION] = {"packet-option",
 			   "only shapes packets; a pair around one write vanishes"},
 	[REASON_LOG] = {"log", "append-only log: one write a turn"},
@@ -182,9 +183,9 @@ static struct judgement judge_sendfile(const struct trace_call *c, const struct 
 		return j;
 	if (!c->args[2])
 		return judge(VERDICT_BARRIER, REASON_FILE_POSITION);
-	if (c->args[3] > lim->file_max)
+	if (c->args[3] > lim->body_max)
 		return judge(VERDICT_BARRIER, REASON_BIG_FILE);
-	return judge(VERDICT_DEFER, REASON_SMALL_FILE);
+	return judge(VERDICT_DEFER, c->args[3] > lim->read_max ? REASON_FILE : REASON_SMALL_FILE);
 }
 
 /* Does the end of the stream follow its data when that leaves, and nothing leaves earlier for it?

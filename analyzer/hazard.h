@@ -16,6 +16,8 @@
  * struct limits - the bounds of the runtime, so that what is predicted is what it does; see
  * esca-runtime/plan.h.
  * @copy_max, @file_max: bytes of one write, of one file piece, that are copied into the queue.
+ * @read_max: bytes of one file piece that are read at the flush; @body_max: that are sent from the
+ * page cache then, behind their header. Neither for files that are closed in the same turn.
  * @credit_max: bytes of one stream that may wait.
  * @log_max: bytes of one log write that may wait.
  * @queue_calls, @queue_bytes: what may wait in one thread.
@@ -23,6 +25,7 @@
  */
 struct limits {
 	uint32_t copy_max, file_max;
+	uint32_t read_max, body_max;
 	uint32_t credit_max;
 	uint32_t log_max;
 	uint32_t queue_calls;
@@ -42,6 +45,7 @@ enum verdict {
 enum reason {
 	REASON_STREAM,
 	REASON_SMALL_FILE,
+	REASON_FILE,
 	REASON_OPTION,
 	REASON_LOG,
 	REASON_NEEDS_DATA,

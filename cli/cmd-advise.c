@@ -24,6 +24,8 @@ struct advise {
 const struct limits advise_limits = {
 	.copy_max = ESCA_COPY_MAX,
 	.file_max = ESCA_FILE_MAX,
+	.read_max = ESCA_READ_MAX,
+	.body_max = ESCA_BODY_MAX,
 	.credit_max = ESCA_CREDIT_MAX,
 	.log_max = ESCA_LOG_MAX,
 	.queue_calls = ESCA_QUEUE_CALLS,
