@@ -579,6 +579,7 @@ HANDLER(run_epoll_ctl)
 	q = fd_waits(e) ? SHARED(e->owner) : NULL;
 	if (q)
 		queue_lock(q);
+	kernel_before(e);
 	if (likely(!SHARED(e->spill))) {
 		ret = pass(CALL);
 		if (!ret)

@@ -212,6 +212,20 @@ extern struct fd_entry fd_table[ESCA_FD_MAX];
 #define SHARE(x, v) __atomic_store_n(&(x), v, __ATOMIC_RELAXED)
 
 /**
+ * kernel_before(), kernel_after() - what a thread did before it armed @e in an epoll instance comes
+ * before what the thread does that is told of @e. For TSAN, which does not see our system calls.
+ */
+#ifdef __SANITIZE_THREAD__
+void __tsan_acquire(void *addr);
+void __tsan_release(void *addr);
+#define kernel_before(e) __tsan_release(&(e)->reg_ep)
+#define kernel_after(e)	 __tsan_acquire(&(e)->reg_ep)
+#else
+#define kernel_before(e) ((void)(e))
+#define kernel_after(e)	 ((void)(e))
+#endif
+
+/**
  * fd_waits() - does something wait for it? A flush says no only when all that it does to the
  * descriptor is done, and who asks sees that then.
  */

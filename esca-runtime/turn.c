@@ -177,6 +177,7 @@ void turn_events(int epfd, const struct fd_entry *ep, const struct epoll_event *
 
 		if (!e)
 			continue;
+		kernel_after(e);
 		if (SHARED(e->reg_events) & EPOLLONESHOT)
 			SHARE(e->fired, true);
 		SHARE(e->ready, evs[i].events);
