@@ -41,6 +41,26 @@ HANDLER(run_sync);
 HANDLER(run_write);
 HANDLER(run_writev);
 
+#define ENTRY_OF(row) long entry_##row(long a0, long a1, long a2, long a3, long a4, long a5)
+
+ENTRY_OF(write);
+ENTRY_OF(writev);
+ENTRY_OF(sendto);
+ENTRY_OF(sendmsg);
+ENTRY_OF(sendfile);
+ENTRY_OF(read);
+ENTRY_OF(readv);
+ENTRY_OF(recvfrom);
+ENTRY_OF(recvmsg);
+ENTRY_OF(pread64);
+ENTRY_OF(newfstatat);
+ENTRY_OF(setsockopt);
+ENTRY_OF(getsockopt);
+ENTRY_OF(epoll_ctl);
+ENTRY_OF(epoll_wait);
+ENTRY_OF(openat);
+ENTRY_OF(close);
+
 /* Every handler begins here; true: the call goes straight to the kernel. */
 static inline bool aside(void)
 {

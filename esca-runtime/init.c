@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 #include <esca-runtime/cancel.h>
 #include <esca-runtime/plan.h>
@@ -11,6 +12,20 @@
 #include <esca-runtime/runtime.h>
 
 esca_handler esca_handlers[ROW_COUNT] = {[0 ... ROW_COUNT - 1] = esca_plain};
+
+#define ESCA_CALL(name, cls, fd, buf, ptr, len, ret, ret_arg, args)                                \
+	static long through_##name(long a0, long a1, long a2, long a3, long a4, long a5)           \
+	{                                                                                          \
+		return esca_result(esca_handlers[ROW_##name](SYS_##name, a0, a1, a2, a3, a4, a5)); \
+	}
+#include <analyzer/syscalls.def>
+#undef ESCA_CALL
+
+esca_entry esca_entries[ROW_COUNT] = {
+#define ESCA_CALL(name, cls, fd, buf, ptr, len, ret, ret_arg, args) through_##name,
+#include <analyzer/syscalls.def>
+#undef ESCA_CALL
+};
 
 long esca_plain(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 {

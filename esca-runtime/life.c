@@ -112,7 +112,6 @@ static void life_forget(int fd)
 	e->cls = FD_OTHER;
 }
 
-/* A filter that comes now would not see what a ring does. */
 /*
  * A filter that the server has made allows the calls that it makes, and none of ours may be among
  * them: from now on its calls go through as they come, and we make none.

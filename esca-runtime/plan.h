@@ -162,7 +162,8 @@ struct esca_stats_slot {
 /* Calls, and bytes, that may wait in one thread. */
 #define ESCA_QUEUE_CALLS 256
 #define ESCA_QUEUE_BYTES (1 << 20)
-/* Microseconds that the oldest of them may have waited when the next call is made. */
+/* Microseconds that the oldest of them may have waited when the next call is made; of calls that
+ * wait, the fourth at the latest. */
 #define ESCA_QUEUE_AGE	   500
 #define ESCA_QUEUE_AGE_MAX 20000 /* that a user may set */
 /*

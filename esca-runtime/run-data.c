@@ -590,3 +590,15 @@ HANDLER(run_sync)
 		return -late_error_take(e);
 	return pass(CALL);
 }
+
+ENTRY(write, run_write)
+ENTRY(writev, run_writev)
+ENTRY(sendto, run_sendto)
+ENTRY(sendmsg, run_sendmsg)
+ENTRY(sendfile, run_sendfile)
+ENTRY(read, run_read)
+ENTRY(readv, run_read)
+ENTRY(recvfrom, run_read)
+ENTRY(recvmsg, run_read)
+ENTRY(pread64, run_read)
+ENTRY(newfstatat, run_newfstatat)

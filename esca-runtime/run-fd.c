@@ -598,3 +598,9 @@ HANDLER(run_epoll_ctl)
 		registered(e, ep, a0, (int)a1, ev);
 	return ret;
 }
+
+ENTRY(setsockopt, run_setsockopt)
+ENTRY(getsockopt, run_getsockopt)
+ENTRY(epoll_ctl, run_epoll_ctl)
+ENTRY(openat, run_openat)
+ENTRY(close, run_close)

@@ -6,6 +6,7 @@
 #ifndef ESCA_RUNTIME_RUNTIME_H
 #define ESCA_RUNTIME_RUNTIME_H
 
+#include <errno.h>
 #include <stdbool.h>
 
 /** The rows of syscalls.def, as an enum: ROW_write, ROW_epoll_wait, ... */
@@ -19,12 +20,40 @@ enum esca_row {
 /**
  * esca_handler - how the mode in force makes a call.
  * Arguments are the call number and its arguments as the kernel takes them; unused ones are 0.
- * Return: what the kernel would (-errno on failure). Handlers never touch errno; wrap.c sets it.
+ * Return: what the kernel would (-errno on failure). Handlers never touch errno; the entries do.
  */
 typedef long (*esca_handler)(long nr, long a0, long a1, long a2, long a3, long a4, long a5);
 
 /** One handler a row. Before the constructor has run, and in mode off, all are esca_plain(). */
 extern esca_handler esca_handlers[ROW_COUNT];
+
+/**
+ * esca_entry - what a wrapped libc function is: the handler of its row, and errno as libc leaves
+ * it. A wrapper jumps there: each function that is returned through after a system call costs some
+ * 7 ns where the kernel clears the CPU's return stack.
+ */
+typedef long (*esca_entry)(long a0, long a1, long a2, long a3, long a4, long a5);
+
+/** One a row; each calls the row's handler, unless the mode has one in which it is inlined. */
+extern esca_entry esca_entries[ROW_COUNT];
+
+/** esca_result() - what the kernel returned, as libc functions return it. */
+static inline long esca_result(long ret)
+{
+	if (__builtin_expect((unsigned long)ret >= -4095UL, 0)) {
+		errno = (int)-ret;
+		return -1;
+	}
+	return ret;
+}
+
+/** ENTRY() - the entry of @row, with @handler inlined. */
+#define ENTRY(row, handler)                                                                        \
+	__attribute__((flatten)) long entry_##row(long a0, long a1, long a2, long a3, long a4,     \
+						  long a5)                                         \
+	{                                                                                          \
+		return esca_result(handler(SYS_##row, a0, a1, a2, a3, a4, a5));                    \
+	}
 
 /** esca_plain() - the plain call: what every doubt ends in. */
 long esca_plain(long nr, long a0, long a1, long a2, long a3, long a4, long a5);

@@ -8,7 +8,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 
-#include <esca-runtime/run.h>
+#include <esca-runtime/handlers.h>
 
 /* A timeout of any of the three calls, in ns; -1: for ever. */
 static int64_t timeout_of(long nr, long arg)
@@ -183,6 +183,8 @@ waited:
 	}
 	return n;
 }
+
+ENTRY(epoll_wait, wait_epoll)
 
 /*
  * What a wait other than epoll's may sleep at a time while

@@ -34,24 +34,14 @@
 
 #define API __attribute__((visibility("default")))
 
-static inline long result(long ret)
-{
-	if (__builtin_expect(raw_is_error(ret), 0)) {
-		errno = (int)-ret;
-		return -1;
-	}
-	return ret;
-}
-
-#define L(x) ((long)(x))
-#define CALL6(name, a, b, c, d, e, f)                                                              \
-	result(esca_handlers[ROW_##name](SYS_##name, L(a), L(b), L(c), L(d), L(e), L(f)))
-#define CALL0(name)		   CALL6(name, 0, 0, 0, 0, 0, 0)
-#define CALL1(name, a)		   CALL6(name, a, 0, 0, 0, 0, 0)
-#define CALL2(name, a, b)	   CALL6(name, a, b, 0, 0, 0, 0)
-#define CALL3(name, a, b, c)	   CALL6(name, a, b, c, 0, 0, 0)
-#define CALL4(name, a, b, c, d)	   CALL6(name, a, b, c, d, 0, 0)
-#define CALL5(name, a, b, c, d, e) CALL6(name, a, b, c, d, e, 0)
+#define L(x)			      ((long)(x))
+#define CALL6(name, a, b, c, d, e, f) esca_entries[ROW_##name](L(a), L(b), L(c), L(d), L(e), L(f))
+#define CALL0(name)		      CALL6(name, 0, 0, 0, 0, 0, 0)
+#define CALL1(name, a)		      CALL6(name, a, 0, 0, 0, 0, 0)
+#define CALL2(name, a, b)	      CALL6(name, a, b, 0, 0, 0, 0)
+#define CALL3(name, a, b, c)	      CALL6(name, a, b, c, 0, 0, 0)
+#define CALL4(name, a, b, c, d)	      CALL6(name, a, b, c, d, 0, 0)
+#define CALL5(name, a, b, c, d, e)    CALL6(name, a, b, c, d, e, 0)
 
 /* --- files and streams --- */
 
@@ -316,7 +306,7 @@ static long own_of(int fd)
 	long ret = esca_handlers[ROW_fcntl](SYS_fcntl, fd, F_GETOWN_EX, L(&ex), 0, 0, 0);
 
 	if (raw_is_error(ret))
-		return result(ret);
+		return esca_result(ret);
 	return ex.type == F_OWNER_PGRP ? -ex.pid : ex.pid;
 }
 
