@@ -616,6 +616,126 @@ static void shrink_peer(void)
 	unlink(path("shrink", 1));
 }
 
+/*
+ * Files whose size the server knows, cut by another process between the call that sends them and
+ * the end of the turn. Their peers get what is left of the file and the end of the connection, or
+ * all of it; never what comes next in its place. The other streams of the turn are as ever.
+ */
+#define LATE_CONNS  6
+#define LATE_CUT    1 /* whose file is small, and cut */
+#define LATE_BEFORE 4000
+#define LATE_BIG    5 /* whose is sent from the page cache, and cut */
+
+static size_t late_len(int i)
+{
+	return i == LATE_BIG ? 60000 : 3000;
+}
+
+static bool late_cut(int i)
+{
+	return i == LATE_CUT || i == LATE_BIG;
+}
+
+static void late_server(void)
+{
+	int ep = epoll_new(), fds[LATE_CONNS], in[LATE_CONNS], i, left = LATE_CONNS - 2;
+	static char before[LATE_BEFORE];
+	struct epoll_event evs[8];
+	struct stat st;
+
+	memset(before, 'z', sizeof(before));
+	for (i = 0; i < LATE_CONNS; i++) {
+		fds[i] = accept_wait(ep, 0);
+		close(make_file(path("late", i), late_len(i)));
+		in[i] = open(path("late", i), O_RDONLY | O_CLOEXEC);
+		if (in[i] < 0 || fstat(in[i], &st) || (size_t)st.st_size != late_len(i))
+			die("file");
+		watch(ep, EPOLL_CTL_MOD, fds[i], EPOLLIN);
+	}
+	/* Where the runtime keeps what waits, something else was before. */
+	for (i = 0; i < LATE_CONNS; i++)
+		if (write(fds[i], before, sizeof(before)) != sizeof(before))
+			die("before");
+	epoll_wait(ep, evs, 8, 0);
+	ask(); /* all requests are there */
+	if (epoll_wait(ep, evs, 8, 10000) != LATE_CONNS)
+		die("not all");
+	for (i = 0; i < LATE_CONNS; i++) {
+		off_t off = 0;
+
+		read_request(fds[i]);
+		put(fds[i], "header,");
+		note_result("sendfile", sendfile(fds[i], in[i], &off, late_len(i)));
+	}
+	ask(); /* to cut two of the files */
+	for (i = 0; i < LATE_CONNS; i++)
+		send(fds[i], "more,", 5, MSG_NOSIGNAL);
+	for (i = 0; i < LATE_CONNS; i++)
+		if (late_cut(i))
+			watch(ep, EPOLL_CTL_DEL, fds[i], 0);
+	while (left) {
+		int fd = next_event(ep, NULL);
+
+		read_request(fd);
+		put(fd, "bye");
+		close(fd);
+		left--;
+	}
+}
+
+static void late_look(int i, const char *got, size_t len, int err)
+{
+	size_t body = 7 + late_len(i), at, wrong = 0;
+	const char *end = late_cut(i) ? "more," : "more,bye";
+
+	for (at = 0; at < len; at++) {
+		if (at < 7)
+			wrong += got[at] != "header,"[at];
+		else if (at >= body)
+			wrong += at - body >= strlen(end) || got[at] != end[at - body];
+		else
+			wrong += got[at] != pattern(at - 7) && !(late_cut(i) && !got[at]);
+	}
+	if (late_cut(i))
+		note("cut: %zu wrong, the header is there: %d", wrong, len >= 7);
+	else
+		note("not cut: %zu bytes, %zu wrong, then %s", len, wrong,
+		     err ? strerrorname_np(err) : "the end");
+}
+
+static void late_peer(void)
+{
+	static char got[128 * 1024];
+	int fds[LATE_CONNS], i;
+
+	for (i = 0; i < LATE_CONNS; i++)
+		fds[i] = dial(0);
+	wait_for(ASKED, 1);
+	for (i = 0; i < LATE_CONNS; i++)
+		if (recv(fds[i], got, LATE_BEFORE, MSG_WAITALL) != LATE_BEFORE)
+			die("before");
+	for (i = 0; i < LATE_CONNS; i++)
+		say(fds[i], "request");
+	usleep(20000);
+	accepted[DONE] = 1;
+	wait_for(ASKED, 2);
+	if (truncate(path("late", LATE_CUT), 1000) || truncate(path("late", LATE_BIG), 20000))
+		die("truncate");
+	accepted[DONE] = 2;
+	for (i = 0; i < LATE_CONNS; i++)
+		if (!late_cut(i))
+			say(fds[i], "x");
+	for (i = 0; i < LATE_CONNS; i++) {
+		size_t len = 0;
+		ssize_t n;
+
+		while ((n = read(fds[i], got + len, sizeof(got) - len)) > 0)
+			len += (size_t)n;
+		late_look(i, got, len, n ? errno : 0);
+		unlink(path("late", i));
+	}
+}
+
 /* --- what a stream speaks --- */
 
 /*
@@ -791,15 +911,10 @@ static void pool_peer(void)
 }
 
 const struct equiv_case equiv_world[] = {
-	{"setuid", setuid_server, setuid_peer},
-	{"seccomp", seccomp_server, seccomp_peer},
-	{"rotate-usr1", rotate_usr1, usr1_peer},
-	{"rotate-hup", rotate_hup, hup_peer},
-	{"rotate-copy", rotate_copy, copy_peer},
-	{"kill9", kill9_server, kill9_peer},
-	{"shrink", shrink_server, shrink_peer},
-	{"ktls", ktls_server, ktls_peer},
-	{"cgi", cgi_server, cgi_peer},
-	{"pool", pool_server, pool_peer},
-	{NULL, NULL, NULL},
+	{"setuid", setuid_server, setuid_peer},	 {"seccomp", seccomp_server, seccomp_peer},
+	{"rotate-usr1", rotate_usr1, usr1_peer}, {"rotate-hup", rotate_hup, hup_peer},
+	{"rotate-copy", rotate_copy, copy_peer}, {"kill9", kill9_server, kill9_peer},
+	{"shrink", shrink_server, shrink_peer},	 {"shrink-late", late_server, late_peer},
+	{"ktls", ktls_server, ktls_peer},	 {"cgi", cgi_server, cgi_peer},
+	{"pool", pool_server, pool_peer},	 {NULL, NULL, NULL},
 };
