@@ -42,6 +42,9 @@ static void life_barrier(void)
 	if (hands_off())
 		return;
 	flush();
+	/* What it is about may be a file to which other threads have written. */
+	if (unlikely(queue_logs_wait()))
+		queue_flush_logs(NULL);
 	if (unlikely(SHARED(spill_total)))
 		spill_rest();
 }

@@ -719,6 +719,30 @@ bool queue_has_log(struct queue *q, const struct fd_entry *e)
 	return false;
 }
 
+bool queue_logs_wait(void)
+{
+	struct queue *q;
+
+	for (q = __atomic_load_n(&all, __ATOMIC_ACQUIRE); q; q = q->all_next)
+		if (SHARED(q->nruns))
+			return true;
+	return false;
+}
+
+bool queue_flush_logs(const struct fd_entry *e)
+{
+	bool any = false;
+	struct queue *q;
+
+	for (q = __atomic_load_n(&all, __ATOMIC_ACQUIRE); q; q = q->all_next) {
+		if (!queue_has_log(q, e))
+			continue;
+		queue_flush(q);
+		any = true;
+	}
+	return any;
+}
+
 void queue_drop(struct fd_entry *e)
 {
 	struct queue *q = e->owner;

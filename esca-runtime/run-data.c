@@ -267,13 +267,14 @@ HANDLER(run_sendmsg)
 	return pass(CALL);
 }
 
-static bool log_in_the_way(struct fd_entry *e, long fd)
+/* The server looks at a file: lines of it that wait, in whichever thread's queue, go first. */
+static void logs_first(struct fd_entry *e, long fd)
 {
-	if (likely(!self.q || !SHARED(self.q->nruns)))
-		return false;
+	if (likely(!queue_logs_wait()))
+		return;
 	if (e && !(e->flags & FD_INODE))
 		fd_probe(e, (int)fd);
-	return queue_has_log(self.q, e);
+	queue_flush_logs(e);
 }
 
 HANDLER(run_sendfile)
@@ -289,8 +290,7 @@ HANDLER(run_sendfile)
 	in = touch(a1);
 	if (ZOMBIE(e) || ZOMBIE(in))
 		return -EBADF;
-	if (log_in_the_way(in, a1))
-		flush();
+	logs_first(in, a1);
 	if (!e) {
 		flush();
 		return pass(CALL);
@@ -459,6 +459,8 @@ HANDLER(run_read)
 	e = touch(a0);
 	if (ZOMBIE(e))
 		return -EBADF;
+	if (e && (e->cls == FD_REG || e->cls == FD_LOG || e->cls == FD_UNKNOWN))
+		logs_first(e, a0);
 	flush_unless_quiet(e, a0);
 	/* A server that asks for the answer without waiting for events drives the spill too. */
 	if (e && unlikely(SHARED(e->spill)))
@@ -546,13 +548,11 @@ HANDLER(run_newfstatat)
 	ret = pass(CALL);
 	if (ret)
 		return ret;
-	if (unlikely(self.q && SHARED(self.q->nruns))) {
+	if (unlikely(queue_logs_wait())) {
 		memset(&file, 0, sizeof(file));
 		fd_learn_stat(&file, st);
-		if ((file.flags & FD_INODE) && queue_has_log(self.q, &file)) {
-			flush();
+		if ((file.flags & FD_INODE) && queue_flush_logs(&file))
 			ret = pass(CALL);
-		}
 	}
 	if (e && !ret)
 		fd_learn_stat(e, st);
@@ -568,8 +568,7 @@ HANDLER(run_lseek)
 	e = touch(a0);
 	if (ZOMBIE(e))
 		return -EBADF;
-	if (log_in_the_way(e, a0))
-		flush();
+	logs_first(e, a0);
 	return pass(CALL);
 }
 

@@ -469,6 +469,12 @@ void queue_room(struct queue *q, size_t len);
 void queue_drop(struct fd_entry *e);
 /** queue_has_log() - may bytes of the file @e (NULL: any file) wait in @q? */
 bool queue_has_log(struct queue *q, const struct fd_entry *e);
+/**
+ * queue_logs_wait() - do lines wait in any thread's queue? queue_flush_logs() - in the queues in
+ * which some of the file @e (NULL: of any) may wait all is made. Return: was there one?
+ */
+bool queue_logs_wait(void);
+bool queue_flush_logs(const struct fd_entry *e);
 extern uint64_t queue_age_ticks, queue_long_ticks; /* settings.age_us, ESCA_LONG_TURN */
 
 static inline uint64_t tsc(void)

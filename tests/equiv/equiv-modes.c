@@ -30,7 +30,7 @@ enum amount {
 
 /* Words of the shared memory: what the peer is to do, what it has done, how much it will be sent.
  */
-enum word {
+enum modes_word {
 	WANTED,
 	DONE,
 	TOTAL,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * equiv-world.c - cases about what changes around a server while calls wait: its user, the calls it
- * may make, its log files, the files it sends, what its streams speak, who serves them, its end.
+ * may make, the files it sends, what its streams speak, who serves them, its end.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,54 +29,10 @@
 
 #define NOBODY 65534
 
-/* Words of the shared memory: what the server asks of its peer, and what is done. */
-enum word {
-	ASKED,
-	DONE,
-	SERVER, /* its process id */
-	SENT,	/* bytes */
-};
-
 static void put(int fd, const char *s)
 {
 	if (write(fd, s, strlen(s)) != (ssize_t)strlen(s))
 		die("put");
-}
-
-/* Server: have the peer do the next thing, without a call that would flush what waits. */
-static void ask(void)
-{
-	uint64_t n = accepted[ASKED] + 1;
-
-	accepted[ASKED] = n;
-	while (accepted[DONE] < n)
-		;
-}
-
-static void wait_for(enum word word, uint64_t n)
-{
-	while (accepted[word] < n)
-		usleep(200);
-}
-
-/* A name that server and peer share: their parent is the same. */
-static const char *path(const char *what, int n)
-{
-	static char names[4][64];
-	static unsigned int next;
-	char *name = names[next++ % 4];
-
-	snprintf(name, sizeof(names[0]), "/tmp/esca-equiv-%s.%d.%d", what, (int)getppid(), n);
-	return name;
-}
-
-static int open_log(const char *name)
-{
-	int fd = open(name, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
-
-	if (fd < 0)
-		die("open_log");
-	return fd;
 }
 
 /* --- another user --- */
@@ -103,7 +59,8 @@ static void rounds(int ep, int fd, int log)
 /* Binds and opens its log as root, is nobody when it serves, and so is the worker that it forks. */
 static void setuid_server(void)
 {
-	int ep = epoll_new(), fd = serve_one(ep, EPOLLIN), log = open_log(path("user", 0)), status;
+	int ep = epoll_new(), fd = serve_one(ep, EPOLLIN), log = open_log(shared_path("user", 0)),
+	    status;
 	bool root = !geteuid();
 	pid_t pid;
 
@@ -147,25 +104,6 @@ static void user_rounds(int fd)
 	}
 }
 
-/* How many lines the file has, how it begins and how it ends. */
-static void note_file(const char *what, const char *name)
-{
-	char line[64], first[64] = "", last[64] = "";
-	FILE *f = fopen(name, "r");
-	int n = 0;
-
-	while (f && fgets(line, sizeof(line), f)) {
-		if (!n++)
-			memcpy(first, line, sizeof(first));
-		memcpy(last, line, sizeof(last));
-	}
-	first[strcspn(first, "\n")] = last[strcspn(last, "\n")] = '\0';
-	note("%s: %d lines from '%s' to '%s'", what, n, first, last);
-	if (f)
-		fclose(f);
-	unlink(name);
-}
-
 static void setuid_peer(void)
 {
 	int a = dial(0), b;
@@ -179,7 +117,7 @@ static void setuid_peer(void)
 	user_rounds(b);
 	hear_all(b, 100, false);
 	hear_all(a, 100, false);
-	note_file("log", path("user", 0));
+	note_file("log", shared_path("user", 0));
 }
 
 /* --- a filter of its own --- */
@@ -244,7 +182,7 @@ static void seccomp_server(void)
 	confine();
 	put(fds[0], "first words");
 	cell_rounds(ep, CELL_CONNS);
-	accepted[ASKED] = 1;
+	accepted[WORD_ASKED] = 1;
 	accept_wait(ep, EPOLLIN);
 	cell_rounds(ep, CELL_CONNS + 1);
 }
@@ -272,160 +210,11 @@ static void seccomp_peer(void)
 	cell_peer_rounds(fds, CELL_CONNS);
 	hear(fds[0], 22);
 	cell_peer_rounds(fds, CELL_CONNS);
-	wait_for(ASKED, 1);
+	wait_for_word(WORD_ASKED, 1);
 	fds[CELL_CONNS] = dial(0);
 	cell_peer_rounds(fds, CELL_CONNS + 1);
 	for (i = 0; i <= CELL_CONNS; i++)
 		hear_all(fds[i], 100, false);
-}
-
-/* --- logs that are put aside --- */
-
-#define TURNS	  30
-#define ROTATIONS 3
-
-enum rotation {
-	USR1, /* renamed; the server opens the new one, then closes the old one */
-	HUP,  /* renamed; the server closes the old one, then opens the new one */
-	COPY, /* copied and truncated, and nobody is told */
-};
-
-static atomic_int told; /* which TSAN lets signals be delivered at */
-
-static void on_signal(int sig)
-{
-	told = 1;
-}
-
-static void rotate_server(enum rotation how)
-{
-	struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-	int ep = epoll_new(), fd, log = open_log(path("log", 0)), i, k, n = 0;
-	char c, line[32];
-
-	sigaction(SIGUSR1, &sa, NULL);
-	sigaction(SIGHUP, &sa, NULL);
-	accepted[SERVER] = (uint64_t)getpid();
-	fd = accept_wait(ep, EPOLLIN);
-	for (i = 0; i < TURNS; i++) {
-		if (next_event(ep, NULL) != fd)
-			die("whose event");
-		if (told && how == USR1) {
-			int fresh = open_log(path("log", 0));
-
-			close(log);
-			log = fresh;
-		} else if (told) {
-			close(log);
-			log = open_log(path("log", 0));
-		}
-		told = 0;
-		if (read(fd, &c, 1) != 1)
-			die("read");
-		for (k = 0; k < 4; k++) {
-			snprintf(line, sizeof(line), "%d\n", n++);
-			put(log, line);
-			/* Lines wait before it, and more are written to the same file after it. */
-			if (k == 1 && i % 10 == 4) {
-				ask();
-				while (how != COPY && !told)
-					;
-			}
-		}
-		put(fd, "r");
-	}
-	close(log);
-	close(fd);
-}
-
-static void rotate_usr1(void)
-{
-	rotate_server(USR1);
-}
-
-static void rotate_hup(void)
-{
-	rotate_server(HUP);
-}
-
-static void rotate_copy(void)
-{
-	rotate_server(COPY);
-}
-
-static void copy(const char *from, const char *to)
-{
-	int in = open(from, O_RDWR), out = open(to, O_WRONLY | O_CREAT, 0600);
-
-	if (in < 0 || out < 0)
-		die("copy");
-	while (sendfile(out, in, NULL, 65536) > 0)
-		;
-	if (ftruncate(in, 0))
-		die("truncate");
-	close(in);
-	close(out);
-}
-
-/* All lines are in the files, in order and once, wherever they were cut. */
-static void note_sum(void)
-{
-	int i, n = 0, bad = 0, number;
-	char line[64];
-
-	for (i = 1; i <= ROTATIONS + 1; i++) {
-		const char *name = path("log", i % (ROTATIONS + 1));
-		FILE *f = fopen(name, "r");
-
-		while (f && fgets(line, sizeof(line), f))
-			bad += sscanf(line, "%d", &number) != 1 || number != n++ ||
-			       !strchr(line, '\n');
-		if (f)
-			fclose(f);
-		unlink(name);
-	}
-	note("%d lines, %d not in order", n, bad);
-}
-
-static void rotate_peer(enum rotation how)
-{
-	int fd = dial(0), i;
-
-	for (i = 0; i < TURNS; i++)
-		say(fd, "a");
-	for (i = 1; i <= ROTATIONS; i++) {
-		wait_for(ASKED, (uint64_t)i);
-		if (how == COPY)
-			copy(path("log", 0), path("log", i));
-		else if (rename(path("log", 0), path("log", i)))
-			die("rename");
-		if (how != COPY)
-			kill((pid_t)accepted[SERVER], how == HUP ? SIGHUP : SIGUSR1);
-		accepted[DONE] = (uint64_t)i;
-	}
-	hear_all(fd, 100, false);
-	if (how == COPY) {
-		note_sum();
-		return;
-	}
-	for (i = 1; i <= ROTATIONS; i++)
-		note_file("put aside", path("log", i));
-	note_file("the last one", path("log", 0));
-}
-
-static void usr1_peer(void)
-{
-	rotate_peer(USR1);
-}
-
-static void hup_peer(void)
-{
-	rotate_peer(HUP);
-}
-
-static void copy_peer(void)
-{
-	rotate_peer(COPY);
 }
 
 /* --- a sudden end --- */
@@ -436,11 +225,11 @@ static void copy_peer(void)
 /* What was answered and logged in turns before the one in which it is killed is there. */
 static void kill9_server(void)
 {
-	int ep = epoll_new(), fds[KILL_CONNS], log = open_log(path("kill", 0)), i, turn, n;
+	int ep = epoll_new(), fds[KILL_CONNS], log = open_log(shared_path("kill", 0)), i, turn, n;
 	struct epoll_event evs[8];
 	char c, reply[32];
 
-	accepted[SERVER] = (uint64_t)getpid();
+	accepted[WORD_SERVER] = (uint64_t)getpid();
 	for (i = 0; i < KILL_CONNS; i++)
 		fds[i] = accept_wait(ep, 0);
 	ask(); /* all requests are there */
@@ -467,7 +256,7 @@ static void kill9_peer(void)
 	static char want[8192], got[16384];
 	int fds[KILL_CONNS], i, turn, lines = 0, whole = 0, torn = 0, number;
 	size_t before = 0, len = 0;
-	const char *name = path("kill", 0);
+	const char *name = shared_path("kill", 0);
 	char line[64];
 	FILE *f;
 
@@ -480,11 +269,11 @@ static void kill9_peer(void)
 		len += (size_t)snprintf(want + len, sizeof(want) - len, "header of reply %d\n",
 					turn);
 	}
-	wait_for(ASKED, 1);
+	wait_for_word(WORD_ASKED, 1);
 	usleep(20000);
-	accepted[DONE] = 1;
-	wait_for(ASKED, 2);
-	kill((pid_t)accepted[SERVER], SIGKILL);
+	accepted[WORD_DONE] = 1;
+	wait_for_word(WORD_ASKED, 2);
+	kill((pid_t)accepted[WORD_SERVER], SIGKILL);
 	for (i = 0; i < KILL_CONNS; i++) {
 		size_t have = 0;
 		ssize_t n;
@@ -539,15 +328,15 @@ static void shrink_server(void)
 	off_t off = 0;
 
 	small_buffers();
-	big = make_file(path("shrink", 1), SHRINKS);
-	small = make_file(path("shrink", 0), 3000);
+	big = make_file(shared_path("shrink", 1), SHRINKS);
+	small = make_file(shared_path("shrink", 0), 3000);
 	fd = serve_one(ep, EPOLLIN);
 	/* The file is cut when it was sent and has not left. */
 	put(fd, "header,");
 	n = sendfile(fd, small, &off, 3000);
 	ask();
 	note_result("sendfile", n);
-	accepted[SENT] = FIRST;
+	accepted[WORD_SENT] = FIRST;
 	note_result("sendfile of what is gone", sendfile(fd, small, &off, 3000));
 	off = 0;
 	note_result("and of all", sendfile(fd, small, &off, 3000));
@@ -556,7 +345,7 @@ static void shrink_server(void)
 		if (next_event(ep, NULL) != fd)
 			die("whose event");
 		while ((n = sendfile(fd, big, &off, 20000)) > 0)
-			accepted[SENT] += (uint64_t)n;
+			accepted[WORD_SENT] += (uint64_t)n;
 		if (n < 0 && errno != EAGAIN)
 			die("sendfile");
 		/* Another process cuts it where it has been sent already. */
@@ -582,7 +371,7 @@ static void look_at(const char *buf, size_t n, size_t *got, int *wrong)
 			*wrong += buf[i] != frame[at];
 		else if (at < FIRST)
 			*wrong += buf[i] != pattern(at - 7);
-		else if (at < FIRST + CUT && at < accepted[SENT])
+		else if (at < FIRST + CUT && at < accepted[WORD_SENT])
 			*wrong += buf[i] != pattern(at - FIRST);
 	}
 	*got += n;
@@ -598,22 +387,22 @@ static void shrink_peer(void)
 	say(fd, "request");
 	for (i = 0; i < 2; i++) {
 		/* Until it is time, take what comes: slowly, so that the socket is full. */
-		while (accepted[ASKED] <= (uint64_t)i) {
+		while (accepted[WORD_ASKED] <= (uint64_t)i) {
 			n = recv(fd, buf, 2000, MSG_DONTWAIT);
 			if (n > 0)
 				look_at(buf, (size_t)n, &got, &wrong);
 			usleep(100);
 		}
-		if (truncate(path("shrink", i), i ? CUT : 0))
+		if (truncate(shared_path("shrink", i), i ? CUT : 0))
 			die("truncate");
-		accepted[DONE] = (uint64_t)i + 1;
+		accepted[WORD_DONE] = (uint64_t)i + 1;
 	}
 	while ((n = read(fd, buf, sizeof(buf))) > 0)
 		look_at(buf, (size_t)n, &got, &wrong);
-	note("all that was sent came: %d, %d wrong, then %s", got == accepted[SENT] + 3, wrong,
+	note("all that was sent came: %d, %d wrong, then %s", got == accepted[WORD_SENT] + 3, wrong,
 	     n ? strerrorname_np(errno) : "the end");
-	unlink(path("shrink", 0));
-	unlink(path("shrink", 1));
+	unlink(shared_path("shrink", 0));
+	unlink(shared_path("shrink", 1));
 }
 
 /*
@@ -646,8 +435,8 @@ static void late_server(void)
 	memset(before, 'z', sizeof(before));
 	for (i = 0; i < LATE_CONNS; i++) {
 		fds[i] = accept_wait(ep, 0);
-		close(make_file(path("late", i), late_len(i)));
-		in[i] = open(path("late", i), O_RDONLY | O_CLOEXEC);
+		close(make_file(shared_path("late", i), late_len(i)));
+		in[i] = open(shared_path("late", i), O_RDONLY | O_CLOEXEC);
 		if (in[i] < 0 || fstat(in[i], &st) || (size_t)st.st_size != late_len(i))
 			die("file");
 		watch(ep, EPOLL_CTL_MOD, fds[i], EPOLLIN);
@@ -710,18 +499,19 @@ static void late_peer(void)
 
 	for (i = 0; i < LATE_CONNS; i++)
 		fds[i] = dial(0);
-	wait_for(ASKED, 1);
+	wait_for_word(WORD_ASKED, 1);
 	for (i = 0; i < LATE_CONNS; i++)
 		if (recv(fds[i], got, LATE_BEFORE, MSG_WAITALL) != LATE_BEFORE)
 			die("before");
 	for (i = 0; i < LATE_CONNS; i++)
 		say(fds[i], "request");
 	usleep(20000);
-	accepted[DONE] = 1;
-	wait_for(ASKED, 2);
-	if (truncate(path("late", LATE_CUT), 1000) || truncate(path("late", LATE_BIG), 20000))
+	accepted[WORD_DONE] = 1;
+	wait_for_word(WORD_ASKED, 2);
+	if (truncate(shared_path("late", LATE_CUT), 1000) ||
+	    truncate(shared_path("late", LATE_BIG), 20000))
 		die("truncate");
-	accepted[DONE] = 2;
+	accepted[WORD_DONE] = 2;
 	for (i = 0; i < LATE_CONNS; i++)
 		if (!late_cut(i))
 			say(fds[i], "x");
@@ -732,7 +522,7 @@ static void late_peer(void)
 		while ((n = read(fds[i], got + len, sizeof(got) - len)) > 0)
 			len += (size_t)n;
 		late_look(i, got, len, n ? errno : 0);
-		unlink(path("late", i));
+		unlink(shared_path("late", i));
 	}
 }
 
@@ -761,10 +551,10 @@ static void ktls_server(void)
 	memset(piece, 'p', sizeof(piece));
 	while ((n = write(fd, piece, sizeof(piece))) > 0 && done < 500000)
 		done += (size_t)n;
-	accepted[SENT] = done + (n > 0 ? (size_t)n : 0);
+	accepted[WORD_SENT] = done + (n > 0 ? (size_t)n : 0);
 	note_result("TCP_ULP", setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", sizeof("tls")));
 	note_result("TLS_TX", setsockopt(fd, SOL_TLS, TLS_TX, &key, sizeof(key)));
-	accepted[ASKED] = 1;
+	accepted[WORD_ASKED] = 1;
 	watch(ep, EPOLL_CTL_MOD, fd, EPOLLOUT);
 	for (i = 0; i < 30; i++) {
 		if (next_event(ep, NULL) != fd)
@@ -783,9 +573,9 @@ static void ktls_peer(void)
 
 	say(fd, "request");
 	/* As much as was taken before is plain. */
-	wait_for(ASKED, 1);
-	while (got < accepted[SENT]) {
-		uint64_t left = accepted[SENT] - got;
+	wait_for_word(WORD_ASKED, 1);
+	while (got < accepted[WORD_SENT]) {
+		uint64_t left = accepted[WORD_SENT] - got;
 		ssize_t n = read(fd, buf, left < sizeof(buf) ? (size_t)left : sizeof(buf)), i;
 
 		if (n <= 0)
@@ -911,10 +701,14 @@ static void pool_peer(void)
 }
 
 const struct equiv_case equiv_world[] = {
-	{"setuid", setuid_server, setuid_peer},	 {"seccomp", seccomp_server, seccomp_peer},
-	{"rotate-usr1", rotate_usr1, usr1_peer}, {"rotate-hup", rotate_hup, hup_peer},
-	{"rotate-copy", rotate_copy, copy_peer}, {"kill9", kill9_server, kill9_peer},
-	{"shrink", shrink_server, shrink_peer},	 {"shrink-late", late_server, late_peer},
-	{"ktls", ktls_server, ktls_peer},	 {"cgi", cgi_server, cgi_peer},
-	{"pool", pool_server, pool_peer},	 {NULL, NULL, NULL},
+	{"setuid", setuid_server, setuid_peer},
+	{"seccomp", seccomp_server, seccomp_peer},
+
+	{"kill9", kill9_server, kill9_peer},
+	{"shrink", shrink_server, shrink_peer},
+	{"shrink-late", late_server, late_peer},
+	{"ktls", ktls_server, ktls_peer},
+	{"cgi", cgi_server, cgi_peer},
+	{"pool", pool_server, pool_peer},
+	{NULL, NULL, NULL},
 };

@@ -2,6 +2,7 @@
 /* equiv.c - run one case: start its server and its peer, and print what they saw. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -212,6 +213,58 @@ void hear_all(int fd, size_t step, bool rest)
 	     (unsigned long long)hash, n ? strerrorname_np(errno) : "the end");
 }
 
+void ask(void)
+{
+	uint64_t n = accepted[WORD_ASKED] + 1;
+
+	accepted[WORD_ASKED] = n;
+	while (accepted[WORD_DONE] < n)
+		;
+}
+
+void wait_for_word(enum word word, uint64_t n)
+{
+	while (accepted[word] < n)
+		usleep(200);
+}
+
+const char *shared_path(const char *what, int n)
+{
+	static char names[4][64];
+	static unsigned int next;
+	char *name = names[next++ % 4];
+
+	snprintf(name, sizeof(names[0]), "/tmp/esca-equiv-%s.%d.%d", what, (int)getppid(), n);
+	return name;
+}
+
+int open_log(const char *name)
+{
+	int fd = open(name, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
+
+	if (fd < 0)
+		die("open_log");
+	return fd;
+}
+
+void note_file(const char *what, const char *name)
+{
+	char line[64], first[64] = "", last[64] = "";
+	FILE *f = fopen(name, "r");
+	int n = 0;
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (!n++)
+			memcpy(first, line, sizeof(first));
+		memcpy(last, line, sizeof(last));
+	}
+	first[strcspn(first, "\n")] = last[strcspn(last, "\n")] = '\0';
+	note("%s: %d lines from '%s' to '%s'", what, n, first, last);
+	if (f)
+		fclose(f);
+	unlink(name);
+}
+
 void hang_up_hard(int fd)
 {
 	struct linger now = {.l_onoff = 1, .l_linger = 0};
@@ -223,8 +276,9 @@ void hang_up_hard(int fd)
 
 static const struct equiv_case *find(const char *name)
 {
-	const struct equiv_case *lists[] = {equiv_io,	 equiv_life,  equiv_turn,  equiv_wait,
-					    equiv_ahead, equiv_modes, equiv_world, equiv_file};
+	const struct equiv_case *lists[] = {equiv_io,	equiv_life,  equiv_turn,
+					    equiv_wait, equiv_ahead, equiv_modes,
+					    equiv_log,	equiv_world, equiv_file};
 	size_t i;
 
 	for (i = 0; i < sizeof(lists) / sizeof(*lists); i++) {

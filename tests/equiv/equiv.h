@@ -24,7 +24,7 @@ struct equiv_case {
 };
 
 extern const struct equiv_case equiv_io[], equiv_life[], equiv_turn[], equiv_wait[], equiv_ahead[],
-	equiv_modes[], equiv_world[], equiv_file[];
+	equiv_modes[], equiv_log[], equiv_world[], equiv_file[];
 
 /** can_wait() - has the kernel IORING_OP_EPOLL_WAIT? */
 bool can_wait(void);
@@ -35,6 +35,13 @@ extern int listener;
 extern const char *self_path;
 /** Shared by server and peer: how many bytes the server was told are sent, or what a case likes. */
 extern volatile uint64_t *accepted;
+/** Words of it in cases where the server asks its peer for things. */
+enum word {
+	WORD_ASKED,
+	WORD_DONE,
+	WORD_SERVER, /* its process id */
+	WORD_SENT,   /* bytes */
+};
 
 void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void die(const char *what) __attribute__((noreturn));
@@ -42,8 +49,19 @@ void die(const char *what) __attribute__((noreturn));
 /** note_result() - a call's result and the name of its errno. */
 void note_result(const char *what, long ret);
 
+/** wait_for_word() - sleep until a word of the shared memory is at least @n. */
+void wait_for_word(enum word word, uint64_t n);
+/** shared_path() - a name that server and peer share; good for three calls more. */
+const char *shared_path(const char *what, int n);
+/** note_file() - how many lines it has, how it begins and how it ends; it is removed. */
+void note_file(const char *what, const char *name);
+
 /* --- server --- */
 
+/** ask() - have the peer do the next thing, without a call that would flush what waits. */
+void ask(void);
+/** open_log() - for appending, made if need be. */
+int open_log(const char *name);
 int epoll_new(void);
 void watch(int ep, int op, int fd, uint32_t events);
 /**
