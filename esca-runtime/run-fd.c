@@ -564,7 +564,9 @@ HANDLER(run_epoll_ctl)
 	flush_old();
 	if (!e || !ep)
 		return pass(CALL);
-	if (unlikely(e->ahead) && a1 != EPOLL_CTL_DEL)
+	/* What will fail arms nothing. */
+	if (unlikely(e->ahead) && ((a1 == EPOLL_CTL_MOD && e->reg_ep == a0 + 1) ||
+				   (a1 == EPOLL_CTL_ADD && e->reg_ep != a0 + 1)))
 		ahead_rearm(e);
 	ret = registration_ctl(e, ep, a0, a1, a2, ev);
 	if (ret != NOT_QUEUED)

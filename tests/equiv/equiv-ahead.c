@@ -269,6 +269,13 @@ static void unread_server(void)
 		watch(ep, EPOLL_CTL_MOD, fds[i], EPOLLIN | EPOLLET);
 	look(ep, "by edge", 1000);
 	look(ep, "by edge, later", 10);
+	/* What fails arms nothing. */
+	for (i = 0; i < CONNS; i++) {
+		struct epoll_event ev = {.events = EPOLLIN | EPOLLET, .data.fd = fds[i]};
+
+		note_result("added twice", epoll_ctl(ep, EPOLL_CTL_ADD, fds[i], &ev));
+	}
+	look(ep, "added twice", 10);
 	for (i = 0; i < CONNS; i++)
 		watch(ep, EPOLL_CTL_MOD, fds[i], EPOLLIN | EPOLLONESHOT);
 	look(ep, "one shot", 1000);
