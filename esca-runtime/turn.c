@@ -125,8 +125,8 @@ void turn_child(void)
  * It does where calls merge: every so many turns that is tried, and if they do it is done for some
  * time (QUEUE_GAIN).
  */
-#define SMALL_DEGREE (2 * 16 + 8)
-#define SMALL_EVENTS 2
+#define SMALL_DEGREE (3 * 16 + 8)
+#define SMALL_EVENTS 3
 #define PROBE_TURNS  32
 
 void turn_begin(unsigned int n)
