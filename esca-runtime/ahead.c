@@ -42,6 +42,11 @@ struct slot {
 	bool late;	/* counted as not read in its turn */
 	bool rearmed;	/* registered anew since: reported once, whatever the kind */
 	uint16_t names; /* descriptors that lead to it */
+	struct {
+		int32_t ep; /* as in struct fd_entry; 0: none */
+		uint32_t gen, events;
+		uint64_t data;
+	} second; /* another registration, made while it holds something */
 	char data[ESCA_AHEAD_BYTES];
 };
 
@@ -182,6 +187,7 @@ void ahead_fetch(int epfd, const struct fd_entry *ep, const struct epoll_event *
 			s[i]->full = v[i].result == ESCA_AHEAD_BYTES;
 			s[i]->late = s[i]->rearmed = false;
 			s[i]->names = 1;
+			s[i]->second.ep = 0;
 			e->ahead = s[i];
 			__atomic_fetch_add(&ahead_held, 1, __ATOMIC_RELAXED);
 			/* A body: the server's own buffer is the better place for it. */
@@ -346,20 +352,45 @@ long ahead_splice(struct fd_entry *e, int to, size_t len)
 				continue;                                                          \
 			else
 
-/* What epoll would report of @s in @epfd; 0: nothing. */
-static uint32_t due(const struct slot *s, const struct fd_entry *e, int epfd)
+/* What epoll would report of @s in @epfd, and with which data; 0: nothing. */
+static uint32_t due(const struct slot *s, const struct fd_entry *e, int epfd, uint64_t *data)
 {
-	if (e->reg_ep != epfd + 1 || e->reg_gen != fd_get(epfd)->gen)
+	uint32_t gen = fd_get(epfd)->gen;
+
+	if (e->reg_ep == epfd + 1 && e->reg_gen == gen) {
+		*data = e->reg_data;
+		if ((e->reg_events & (EPOLLET | EPOLLONESHOT)) && !s->rearmed)
+			return 0;
+		return e->reg_events & (EPOLLIN | EPOLLRDNORM);
+	}
+	*data = s->second.data;
+	if (s->second.ep != epfd + 1 || s->second.gen != gen)
 		return 0;
-	if ((e->reg_events & (EPOLLET | EPOLLONESHOT)) && !s->rearmed)
-		return 0;
-	return e->reg_events & (EPOLLIN | EPOLLRDNORM);
+	return s->second.events & (EPOLLIN | EPOLLRDNORM);
+}
+
+/* @s has been reported in @epfd: what is due once is due no more. */
+static void reported(struct slot *s, struct fd_entry *e, int epfd, bool alone)
+{
+	bool first = e->reg_ep == epfd + 1;
+	uint32_t *events = first ? &e->reg_events : &s->second.events;
+	struct epoll_event ev = {.events = EPOLLET};
+
+	if ((*events & EPOLLONESHOT) && alone) {
+		ev.data.u64 = first ? e->reg_data : s->second.data;
+		kernel(SYS_epoll_ctl, epfd, EPOLL_CTL_MOD, s->fd, (long)&ev, 0);
+	}
+	if (first)
+		s->rearmed = false;
+	else if (*events & (EPOLLET | EPOLLONESHOT))
+		*events = 0;
 }
 
 long ahead_wait(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 {
-	struct epoll_event *evs = (struct epoll_event *)a1, ev;
+	struct epoll_event *evs = (struct epoll_event *)a1;
 	int max = (int)a2, from, n = 0, dues = 0, i;
+	uint64_t data;
 	static const struct timespec zero;
 	struct fd_entry *ep = fd_get(a0), *e;
 	struct ahead *a;
@@ -375,7 +406,7 @@ long ahead_wait(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 			a->unread++;
 			bad(e);
 		}
-		dues += due(s, e, (int)a0) != 0;
+		dues += due(s, e, (int)a0, &data) != 0;
 	}
 	if (!dues)
 		return NOT_QUEUED;
@@ -395,26 +426,23 @@ long ahead_wait(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 	}
 	for_each_held(a, s, e)
 	{
-		uint32_t what = due(s, e, (int)a0);
+		uint32_t what = due(s, e, (int)a0, &data);
+		bool alone;
 
 		if (!what)
 			continue;
 		for (i = 0; i < n; i++)
 			if (turn_find((int)a0, ep, evs[i].data.u64) == e)
 				break;
-		if (i == n) {
+		alone = i == n;
+		if (alone) {
 			if (n == max)
 				continue;
 			evs[n].events = 0;
-			evs[n++].data.u64 = e->reg_data;
-			if (e->reg_events & EPOLLONESHOT) {
-				ev.events = EPOLLET;
-				ev.data.u64 = e->reg_data;
-				kernel(SYS_epoll_ctl, a0, EPOLL_CTL_MOD, s->fd, (long)&ev, 0);
-			}
+			evs[n++].data.u64 = data;
 		}
 		evs[i].events |= what;
-		s->rearmed = false;
+		reported(s, e, (int)a0, alone);
 	}
 	return n ? n : NOT_QUEUED;
 }
@@ -422,6 +450,19 @@ long ahead_wait(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 void ahead_rearm(struct fd_entry *e)
 {
 	e->ahead->rearmed = true;
+}
+
+void ahead_second(struct fd_entry *e, const struct fd_entry *ep, int epfd,
+		  const struct epoll_event *ev)
+{
+	struct slot *s = e->ahead;
+
+	if (!ev && s->second.ep != epfd + 1)
+		return;
+	s->second.ep = ev ? epfd + 1 : 0;
+	s->second.gen = ep->gen;
+	s->second.events = ev ? ev->events : 0;
+	s->second.data = ev ? ev->data.u64 : 0;
 }
 
 /* poll and ppoll: descriptors that hold something are readable. */

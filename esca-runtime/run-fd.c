@@ -536,6 +536,8 @@ static void registered(struct fd_entry *e, struct fd_entry *ep, long epfd, int o
 {
 	if (SHARED(ep->cls) == FD_UNKNOWN)
 		SHARE(ep->cls, FD_EPOLL);
+	if (unlikely(e->ahead) && e->reg_ep != epfd + 1 && (e->reg_ep || op != EPOLL_CTL_ADD))
+		ahead_second(e, ep, (int)epfd, op == EPOLL_CTL_DEL ? NULL : ev);
 	if (op == EPOLL_CTL_DEL) {
 		if (e->reg_ep == epfd + 1)
 			registration_set(e, NULL, 0, NULL);
@@ -565,8 +567,8 @@ HANDLER(run_epoll_ctl)
 	if (!e || !ep)
 		return pass(CALL);
 	/* What will fail arms nothing. */
-	if (unlikely(e->ahead) && ((a1 == EPOLL_CTL_MOD && e->reg_ep == a0 + 1) ||
-				   (a1 == EPOLL_CTL_ADD && e->reg_ep != a0 + 1)))
+	if (unlikely(e->ahead) &&
+	    ((a1 == EPOLL_CTL_MOD && e->reg_ep == a0 + 1) || (a1 == EPOLL_CTL_ADD && !e->reg_ep)))
 		ahead_rearm(e);
 	ret = registration_ctl(e, ep, a0, a1, a2, ev);
 	if (ret != NOT_QUEUED)

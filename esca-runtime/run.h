@@ -684,6 +684,10 @@ long ahead_wait(long nr, long a0, long a1, long a2, long a3, long a4, long a5);
 long ahead_poll(long nr, long a0, long a1, long a2, long a3, long a4, long a5);
 /** ahead_rearm() - @e, which has a slot, is registered anew: epoll looks again. */
 void ahead_rearm(struct fd_entry *e);
+/** ahead_second() - @e, which has a slot, is in a second instance @ep now, as @ev; NULL: no more.
+ */
+void ahead_second(struct fd_entry *e, const struct fd_entry *ep, int epfd,
+		  const struct epoll_event *ev);
 /**
  * ahead_close() - @e, which has a slot, is about to be closed; nothing of it is queued. @end: by
  * the server, whose peer then sees what it sees when bytes are unread.

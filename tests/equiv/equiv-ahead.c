@@ -294,6 +294,20 @@ static void unread_server(void)
 	}
 	look(other, "elsewhere", 1000);
 	look(ep, "not here", 10);
+	/* In two at once. */
+	for (i = 0; i < CONNS; i++)
+		watch(ep, EPOLL_CTL_ADD, fds[i], EPOLLIN | EPOLLET);
+	look(ep, "both, by edge", 1000);
+	look(ep, "both, by edge, later", 10);
+	look(other, "both, by level", 1000);
+	for (i = 0; i < CONNS; i++)
+		watch(ep, EPOLL_CTL_MOD, fds[i], EPOLLIN | EPOLLONESHOT);
+	look(ep, "both, one shot", 1000);
+	look(ep, "both, one shot, later", 10);
+	for (i = 0; i < CONNS; i++)
+		watch(ep, EPOLL_CTL_DEL, fds[i], 0);
+	look(ep, "one again", 10);
+	look(other, "the other one", 1000);
 	for (i = 0; i < CONNS; i++)
 		note_result("read", read(fds[i], buf, sizeof(buf)));
 	look(other, "read", 10);
