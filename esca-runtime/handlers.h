@@ -88,6 +88,27 @@ static inline struct fd_entry *touch(long fd)
 
 #define ZOMBIE(e) (unlikely((e) && ((e)->flags & FD_ZOMBIE)))
 
+/**
+ * ON_FD() - the handler of a call whose first argument is a descriptor; its body gets the entry of
+ * that as @e, NULL if it is not one we keep account of.
+ */
+#define ON_FD(name)                                                                                \
+	static IN_FRAME long name##_on(struct fd_entry *e, long nr, long a0, long a1, long a2,     \
+				       long a3, long a4, long a5);                                 \
+	HANDLER(name)                                                                              \
+	{                                                                                          \
+		struct fd_entry *e;                                                                \
+                                                                                                   \
+		if (aside())                                                                       \
+			return raw_syscall(CALL);                                                  \
+		e = touch(a0);                                                                     \
+		if (ZOMBIE(e))                                                                     \
+			return -EBADF;                                                             \
+		return name##_on(e, CALL);                                                         \
+	}                                                                                          \
+	static IN_FRAME long name##_on(struct fd_entry *e, long nr, long a0, long a1, long a2,     \
+				       long a3, long a4, long a5)
+
 /* Flush if something waits for this descriptor. */
 static inline void flush_of(struct fd_entry *e)
 {

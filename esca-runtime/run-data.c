@@ -142,47 +142,28 @@ static IN_FRAME long out(struct fd_entry *e, long fd, const struct iovec *iov, u
 	return told(e, pass_for((enum esca_reason)why, CALL));
 }
 
-HANDLER(run_write)
+ON_FD(run_write)
 {
 	struct iovec iov = {(void *)a1, (size_t)a2};
-	struct fd_entry *e;
 
-	if (aside())
-		return raw_syscall(CALL);
-	e = touch(a0);
-	if (ZOMBIE(e))
-		return -EBADF;
 	if (e)
 		return out(e, a0, &iov, 1, 0, false, CALL);
 	flush();
 	return pass(CALL);
 }
 
-HANDLER(run_writev)
+ON_FD(run_writev)
 {
-	struct fd_entry *e;
-
-	if (aside())
-		return raw_syscall(CALL);
-	e = touch(a0);
-	if (ZOMBIE(e))
-		return -EBADF;
 	if (e)
 		return out(e, a0, (const struct iovec *)a1, (unsigned int)a2, 0, false, CALL);
 	flush();
 	return pass(CALL);
 }
 
-HANDLER(run_sendto)
+ON_FD(run_sendto)
 {
 	struct iovec iov = {(void *)a1, (size_t)a2};
-	struct fd_entry *e;
 
-	if (aside())
-		return raw_syscall(CALL);
-	e = touch(a0);
-	if (ZOMBIE(e))
-		return -EBADF;
 	if (e)
 		return out(e, a0, &iov, a4 ? 0 : 1, (int)a3, true, CALL);
 	flush();
@@ -241,16 +222,10 @@ static void rights_in(struct msghdr *msg)
 	}
 }
 
-HANDLER(run_sendmsg)
+ON_FD(run_sendmsg)
 {
 	const struct msghdr *msg = (const struct msghdr *)a1;
-	struct fd_entry *e;
 
-	if (aside())
-		return raw_syscall(CALL);
-	e = touch(a0);
-	if (ZOMBIE(e))
-		return -EBADF;
 	if (msg && msg->msg_control && msg->msg_controllen) {
 		if (e)
 			e->open = a2 & MSG_MORE;
@@ -448,17 +423,11 @@ static bool is_drained(struct fd_entry *e)
 	return true;
 }
 
-HANDLER(run_read)
+ON_FD(run_read)
 {
-	struct fd_entry *e;
 	size_t want = 0;
 	long ret;
 
-	if (aside())
-		return raw_syscall(CALL);
-	e = touch(a0);
-	if (ZOMBIE(e))
-		return -EBADF;
 	if (e && (e->cls == FD_REG || e->cls == FD_LOG || e->cls == FD_UNKNOWN))
 		logs_first(e, a0);
 	flush_unless_quiet(e, a0);
@@ -500,17 +469,11 @@ read:
 	return ret;
 }
 
-HANDLER(run_recvmmsg)
+ON_FD(run_recvmmsg)
 {
 	struct mmsghdr *vec = (struct mmsghdr *)a1;
-	struct fd_entry *e;
 	long ret, i;
 
-	if (aside())
-		return raw_syscall(CALL);
-	e = touch(a0);
-	if (ZOMBIE(e))
-		return -EBADF;
 	flush();
 	if (e)
 		e->flags |= FD_NOAHEAD;
@@ -559,29 +522,15 @@ HANDLER(run_newfstatat)
 	return ret;
 }
 
-HANDLER(run_lseek)
+ON_FD(run_lseek)
 {
-	struct fd_entry *e;
-
-	if (aside())
-		return raw_syscall(CALL);
-	e = touch(a0);
-	if (ZOMBIE(e))
-		return -EBADF;
 	logs_first(e, a0);
 	return pass(CALL);
 }
 
 /* A file that is synced or cut is a journal, not a log: its writes are real from now on. */
-HANDLER(run_sync)
+ON_FD(run_sync)
 {
-	struct fd_entry *e;
-
-	if (aside())
-		return raw_syscall(CALL);
-	e = touch(a0);
-	if (ZOMBIE(e))
-		return -EBADF;
 	flush();
 	if (e)
 		e->flags |= FD_NODEFER;

@@ -33,16 +33,10 @@ static long make(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 	return ret;
 }
 
-HANDLER(run_accept)
+ON_FD(run_accept)
 {
-	struct fd_entry *e;
 	long ret;
 
-	if (aside())
-		return raw_syscall(CALL);
-	e = touch(a0);
-	if (ZOMBIE(e))
-		return -EBADF;
 	flush_unless_quiet(e, a0);
 	ret = make(CALL);
 	if (ret >= 0) {
@@ -75,16 +69,10 @@ HANDLER(run_openat)
 
 /* --- what descriptors are --- */
 
-HANDLER(run_close)
+ON_FD(run_close)
 {
-	struct fd_entry *e;
 	long ret;
 
-	if (aside())
-		return raw_syscall(CALL);
-	e = touch(a0);
-	if (ZOMBIE(e))
-		return -EBADF;
 	if (!e) {
 		flush();
 		return pass(CALL);
@@ -245,16 +233,11 @@ static void before_dup(struct fd_entry *e, long fd)
 		spill_settle(e, (int)fd);
 }
 
-HANDLER(run_dup)
+ON_FD(run_dup)
 {
-	struct fd_entry *e, *to = NULL;
+	struct fd_entry *to = NULL;
 	long ret;
 
-	if (aside())
-		return raw_syscall(CALL);
-	e = touch(a0);
-	if (ZOMBIE(e))
-		return -EBADF;
 	before_dup(e, a0);
 	if (nr != SYS_dup && a0 != a1) {
 		to = touch(a1);
@@ -280,16 +263,10 @@ static void set_nonblock(struct fd_entry *e, long fd, bool on)
 		e->flags &= (uint16_t)~FD_NONBLOCK;
 }
 
-HANDLER(run_fcntl)
+ON_FD(run_fcntl)
 {
-	struct fd_entry *e;
 	long ret;
 
-	if (aside())
-		return raw_syscall(CALL);
-	e = touch(a0);
-	if (ZOMBIE(e))
-		return -EBADF;
 	switch ((int)a1) {
 	case F_GETFD:
 	case F_SETFD:
@@ -318,16 +295,10 @@ HANDLER(run_fcntl)
 	}
 }
 
-HANDLER(run_ioctl)
+ON_FD(run_ioctl)
 {
-	struct fd_entry *e;
 	long ret;
 
-	if (aside())
-		return raw_syscall(CALL);
-	e = touch(a0);
-	if (ZOMBIE(e))
-		return -EBADF;
 	switch ((unsigned int)a1) {
 	case FIONBIO:
 		flush_of(e);
@@ -360,15 +331,8 @@ HANDLER(run_ioctl)
 
 /* --- sockets --- */
 
-HANDLER(run_connect)
+ON_FD(run_connect)
 {
-	struct fd_entry *e;
-
-	if (aside())
-		return raw_syscall(CALL);
-	e = touch(a0);
-	if (ZOMBIE(e))
-		return -EBADF;
 	if (e && (e->flags & FD_NONBLOCK) && !(e->flags & FD_UNIX))
 		flush_old();
 	else
@@ -376,16 +340,10 @@ HANDLER(run_connect)
 	return pass(CALL);
 }
 
-HANDLER(run_shutdown)
+ON_FD(run_shutdown)
 {
-	struct fd_entry *e;
 	long ret;
 
-	if (aside())
-		return raw_syscall(CALL);
-	e = touch(a0);
-	if (ZOMBIE(e))
-		return -EBADF;
 	if (e && SHARED(e->op) && a1 == SHUT_WR && fusing(ESCA_FUSE_CLOSE) &&
 	    !(e->flags & FD_UNIX) && stream_waits(e, a0) == STREAM_READY) {
 		ret = queue_end(e, END_SHUT);
@@ -436,18 +394,12 @@ static void learn_opt(struct fd_entry *e, int level, int name, int value, bool w
 	}
 }
 
-HANDLER(run_setsockopt)
+ON_FD(run_setsockopt)
 {
 	bool whole = (int)a4 == sizeof(int) && a3;
-	struct fd_entry *e;
 	int value = 0;
 	long ret;
 
-	if (aside())
-		return raw_syscall(CALL);
-	e = touch(a0);
-	if (ZOMBIE(e))
-		return -EBADF;
 	if (!e) {
 		flush();
 		return pass(CALL);
@@ -477,16 +429,10 @@ HANDLER(run_setsockopt)
 	return ret;
 }
 
-HANDLER(run_getsockopt)
+ON_FD(run_getsockopt)
 {
-	struct fd_entry *e;
 	long ret;
 
-	if (aside())
-		return raw_syscall(CALL);
-	e = touch(a0);
-	if (ZOMBIE(e))
-		return -EBADF;
 	flush_of(e);
 	ret = pass(CALL);
 	if (e && !ret && a1 == SOL_SOCKET && a2 == SO_ERROR && *(socklen_t *)a4 == sizeof(int)) {
@@ -502,28 +448,14 @@ HANDLER(run_getsockopt)
 }
 
 /* A question about a descriptor that nothing waiting changes the answer of. */
-HANDLER(run_ask)
+ON_FD(run_ask)
 {
-	struct fd_entry *e;
-
-	if (aside())
-		return raw_syscall(CALL);
-	e = touch(a0);
-	if (ZOMBIE(e))
-		return -EBADF;
 	flush_of(e);
 	return pass(CALL);
 }
 
-HANDLER(run_barrier)
+ON_FD(run_barrier)
 {
-	struct fd_entry *e;
-
-	if (aside())
-		return raw_syscall(CALL);
-	e = touch(a0);
-	if (ZOMBIE(e))
-		return -EBADF;
 	flush();
 	return pass(CALL);
 }
