@@ -339,20 +339,20 @@ static void truncate_server(void)
 
 	fstat(in, &st);
 	next_event(ep, NULL);
-	read_request(fd);
+	read_byte(fd);
 	write_all(fd, "header,");
 	note_result("ftruncate", ftruncate(in, 3000));
 	note_result("sendfile", sendfile(fd, in, &off, (size_t)st.st_size));
 	note("offset %lld", (long long)off);
 	note_result("sendfile at the end", sendfile(fd, in, &off, 5000));
 	next_event(ep, NULL);
-	read_request(fd);
+	read_byte(fd);
 	note_result("ftruncate", ftruncate(big, 0));
 	off = 0;
 	write_all(fd, "second header,");
 	note_result("sendfile of nothing", sendfile(fd, big, &off, 60000));
 	next_event(ep, NULL);
-	read_request(fd);
+	read_byte(fd);
 	note_result("sendfile from a bad descriptor", sendfile(fd, 777, &off, 100));
 	off = 10;
 	note_result("sendfile of a piece", sendfile(fd, in, &off, 20));

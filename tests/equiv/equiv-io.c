@@ -441,7 +441,7 @@ static void options_server(void)
 	write_all(fd, "c,");
 	set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	next_event(ep, NULL);
-	read_request(fd);
+	read_byte(fd);
 	note("nodelay %d cork %d", get_int(fd, IPPROTO_TCP, TCP_NODELAY),
 	     get_int(fd, IPPROTO_TCP, TCP_CORK));
 	set_int(fd, IPPROTO_TCP, TCP_CORK, 1);
@@ -450,7 +450,7 @@ static void options_server(void)
 	set_int(fd, IPPROTO_TCP, TCP_CORK, 1);
 	note_result("send", send(fd, "d,", 2, MSG_MORE));
 	next_event(ep, NULL);
-	read_request(fd);
+	read_byte(fd);
 	note("nodelay %d cork %d", get_int(fd, IPPROTO_TCP, TCP_NODELAY),
 	     get_int(fd, IPPROTO_TCP, TCP_CORK));
 	note_result("a bad option", setsockopt(fd, IPPROTO_TCP, 9999, "", 0));
@@ -488,7 +488,7 @@ static void log_server(void)
 	log2 = open(other, O_WRONLY | O_APPEND | O_CLOEXEC);
 	in = open(path, O_RDONLY);
 	next_event(ep, NULL);
-	read_request(fd);
+	read_byte(fd);
 	for (i = 0; i < 40; i++) {
 		int n = snprintf(buf, sizeof(buf), "line %d\n", i);
 
@@ -533,7 +533,7 @@ static void log_server(void)
 		}
 	}
 	next_event(ep, NULL);
-	read_request(fd);
+	read_byte(fd);
 	note_result("last", write(log, "before dup2\n", 12));
 	note_result("dup2", dup2(log2, log));
 	note_result("last", write(log, "after dup2\n", 11));

@@ -75,6 +75,8 @@ int serve_one(int ep, uint32_t events);
 int accept_wait(int ep, uint32_t events);
 /** read_request() - in a turn: one read, which must bring something. */
 void read_request(int fd);
+/** read_byte() - the same, for one of several requests of a byte, which may have come together. */
+void read_byte(int fd);
 void set_int(int fd, int level, int name, int value);
 int get_int(int fd, int level, int name);
 /** small_buffers() - what dial_small() connects from now on has room for a few KiB. */
