@@ -2,19 +2,10 @@
 # SPDX-License-Identifier: MIT
 # cmd-bench.sh - esca bench as a command: a table from a real server, every way to fail, and nothing left running after any of them.
 set -u
-: "${ESCA:?}" "${top_srcdir:?}" "${top_builddir:?}"
-dir=$(mktemp -d "${TMPDIR:-/tmp}/esca-test-bench.XXXXXX")
-trap 'rm -rf "$dir"' EXIT
-failed=0
+# shellcheck source=tests/live/lib.sh
+. "$top_srcdir/tests/live/lib.sh"
 cp "$top_builddir/tests/live/tiny" "$dir/tiny-$$" || exit 1
 tiny=$dir/tiny-$$
-cd "$dir" || exit 1
-
-bad()
-{
-	echo "FAIL: $*"
-	failed=1
-}
 
 # A port that nobody listens on; each test takes the next one, so that one failure does not make another.
 port=$((20000 + $$ % 10000))

@@ -2,16 +2,8 @@
 # SPDX-License-Identifier: MIT
 # cmd-doctor.sh - esca doctor: text and JSON agree, a missing thing changes the exit status, nothing is left running.
 set -u
-: "${ESCA:?}"
-dir=$(mktemp -d "${TMPDIR:-/tmp}/esca-test-doctor.XXXXXX")
-trap 'rm -rf "$dir"' EXIT
-failed=0
-
-bad()
-{
-	echo "FAIL: $*"
-	failed=1
-}
+# shellcheck source=tests/live/lib.sh
+. "$top_srcdir/tests/live/lib.sh"
 
 LC_ALL=C.UTF-8 NO_COLOR=1 "$ESCA" doctor >"$dir/text" 2>"$dir/err"
 status=$?

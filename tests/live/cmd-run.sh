@@ -3,34 +3,10 @@
 # cmd-run.sh - esca run as a command: what it refuses and with which exit status, signals, exit statuses, the counters' file.
 # shellcheck disable=SC2016
 set -u
-: "${ESCA:?}" "${top_srcdir:?}"
-top_srcdir=$(cd "$top_srcdir" && pwd)
-dir=$(mktemp -d "${TMPDIR:-/tmp}/esca-test-run.XXXXXX")
-trap 'rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
-failed=0
+# shellcheck source=tests/live/lib.sh
+. "$top_srcdir/tests/live/lib.sh"
 
-bad()
-{
-	echo "FAIL: $*"
-	failed=1
-}
-
-# expect STATUS WORD ARG...: the command ends with STATUS, one line on standard error has WORD (none at all where WORD is empty)
-expect()
-{
-	local status=$1 word=$2 got
-	shift 2
-	timeout 20 "$ESCA" run "$@" >out 2>err
-	got=$?
-	[ "$got" = "$status" ] || bad "run $*: exit status $got, not $status: $(cat err)"
-	if [ -z "$word" ]; then
-		[ ! -s err ] || bad "run $*: says $(cat err)"
-	else
-		grep -q -- "$word" err || bad "run $*: does not say '$word': $(cat err)"
-		[ "$status" = 64 ] || [ "$(wc -l <err)" = 1 ] || bad "run $*: more than a sentence: $(cat err)"
-	fi
-}
+expect() { tried run "$@"; }
 
 # --- command lines
 expect 64 'which server'

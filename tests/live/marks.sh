@@ -3,17 +3,9 @@
 # marks.sh - esca_batch_begin() and esca_batch_end(): a program that has them, however it is linked, without the runtime, with it, and with
 # each backend, shows the same; with it, calls waited between them. The names of the published ESCA likewise.
 set -u
-: "${ESCA:?}" "${CC:?}" "${top_srcdir:?}" "${top_builddir:?}"
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
+# shellcheck source=tests/live/lib.sh
+. "$top_srcdir/tests/live/lib.sh"
 prog=$top_builddir/tests/live/marks
-bad=0
-
-complain()
-{
-	echo "FAIL: $*"
-	bad=1
-}
 
 # waited FILE - how many calls of the run were deferred
 waited() { jq .total.deferred "$1"; }
@@ -21,11 +13,11 @@ waited() { jq .total.deferred "$1"; }
 backends=direct
 "$ESCA" run --backend uring -- true 2>&1 | grep -q direct || backends='direct uring'
 for case in $("$prog"); do
-	timeout 60 "$prog" "$case" >"$dir/plain" 2>&1 || complain "$case fails without the runtime: $(cat "$dir/plain")"
+	timeout 60 "$prog" "$case" >"$dir/plain" 2>&1 || bad "$case fails without the runtime: $(cat "$dir/plain")"
 	for b in $backends; do
-		timeout 60 "$ESCA" run --backend "$b" --stats "$dir/s" -- "$prog" "$case" >"$dir/run" 2>&1 || complain "$case fails with $b"
-		diff "$dir/plain" "$dir/run" || complain "$case, $b: not what it shows without the runtime (<)"
-		[ "$(waited "$dir/s")" -gt 0 ] || complain "$case, $b: nothing waited between the marks"
+		timeout 60 "$ESCA" run --backend "$b" --stats "$dir/s" -- "$prog" "$case" >"$dir/run" 2>&1 || bad "$case fails with $b"
+		diff "$dir/plain" "$dir/run" || bad "$case, $b: not what it shows without the runtime (<)"
+		[ "$(waited "$dir/s")" -gt 0 ] || bad "$case, $b: nothing waited between the marks"
 	done
 done
 
@@ -46,13 +38,13 @@ mkdir "$dir/include" && cp "$top_srcdir/esca-runtime/esca.h" "$dir/include"
 for flags in '' '-O2 -pie -fPIE' '-O2 -no-pie -fno-pic' '-static' '-O2 -std=c89 -pedantic-errors -Wall -Wextra -Werror' '-x c++ -Wall -Werror'; do
 	# shellcheck disable=SC2086
 	$CC $flags -I"$dir/include" -o "$dir/two" "$dir/two.c" -x none || {
-		complain "esca.h does not compile with '$flags'"
+		bad "esca.h does not compile with '$flags'"
 		continue
 	}
-	[ "$("$dir/two")" = unharmed ] || complain "'$flags': not unharmed without the runtime"
+	[ "$("$dir/two")" = unharmed ] || bad "'$flags': not unharmed without the runtime"
 	case $flags in *static*) continue ;; esac
-	[ "$("$ESCA" run --stats "$dir/s" -- "$dir/two")" = unharmed ] || complain "'$flags': not unharmed with the runtime"
-	[ "$(jq .total.turns "$dir/s")" = 1 ] || complain "'$flags': the runtime was not called"
+	[ "$("$ESCA" run --stats "$dir/s" -- "$dir/two")" = unharmed ] || bad "'$flags': not unharmed with the runtime"
+	[ "$(jq .total.turns "$dir/s")" = 1 ] || bad "'$flags': the runtime was not called"
 done
 
 # --- a server that is patched for the published ESCA brings a library of the names, and one that only happens to have such names
@@ -89,12 +81,12 @@ END
 cd "$dir" || exit 1
 if $CC -shared -fPIC -o libshim.so shim.c && $CC -o patched patched.c ./libshim.so && $CC -shared -fPIC -o libtheirs.so theirs.c &&
 	$CC -o other other.c ./libtheirs.so; then
-	./patched || complain "the patched server does not run by itself"
-	"$ESCA" run --stats s -- ./patched || complain "the patched server does not run"
-	[ "$(jq .total.turns s)" = 3 ] || complain "the patched server's turns: $(jq .total.turns s), not 3"
+	./patched || bad "the patched server does not run by itself"
+	"$ESCA" run --stats s -- ./patched || bad "the patched server does not run"
+	[ "$(jq .total.turns s)" = 3 ] || bad "the patched server's turns: $(jq .total.turns s), not 3"
 	[ "$("$ESCA" run -- ./other)" = "mine 7
-mine" ] || complain "a program's own batch_start and batch_flush were taken over"
+mine" ] || bad "a program's own batch_start and batch_flush were taken over"
 else
-	complain "cannot build servers with the published names"
+	bad "cannot build servers with the published names"
 fi
-exit $bad
+exit $failed

@@ -4,18 +4,9 @@
 # the kernel while it runs.
 # shellcheck disable=SC2016
 set -u
-: "${ESCA:?}" "${CC:?}" "${top_builddir:?}"
-dir=$(mktemp -d "${TMPDIR:-/tmp}/esca-test-reach.XXXXXX")
-cd "$dir" || exit 1
-trap 'rm -rf "$dir"' EXIT
+# shellcheck source=tests/live/lib.sh
+. "$top_srcdir/tests/live/lib.sh"
 tiny=$top_builddir/tests/live/tiny
-failed=0
-
-bad()
-{
-	echo "FAIL: $*"
-	failed=1
-}
 
 # says STATUS PATTERN ARG... - exit status STATUS; one line on standard error has PATTERN, or where that is empty there is none
 says()

@@ -3,20 +3,13 @@
 # uring-denied.sh - where io_uring is refused esca run serves by the direct backend: --backend uring says so in one sentence, auto says nothing.
 # The sysctl is tried only by make check-long, as root and without -j: it is the whole machine's, and other tests want rings.
 set -u
-: "${ESCA:?}" "${top_builddir:?}"
-dir=$(mktemp -d "${TMPDIR:-/tmp}/esca-test-denied.XXXXXX")
+# shellcheck source=tests/live/lib.sh
+. "$top_srcdir/tests/live/lib.sh"
 sysctl=/proc/sys/kernel/io_uring_disabled
 was=
 trap '[ -z "$was" ] || echo "$was" >$sysctl; rm -rf "$dir"' EXIT
 trap 'exit 1' INT TERM HUP
 server=$top_builddir/tests/equiv/equiv # with its peers
-failed=0
-
-bad()
-{
-	echo "FAIL: $*"
-	failed=1
-}
 
 # deny ERRNO COMMAND...: without io_uring, as containers have it (EPERM), and as a kernel without it answers (ENOSYS)
 cat >"$dir/deny.c" <<'END'
