@@ -142,7 +142,8 @@ void fd_learn_stat(struct fd_entry *e, const struct stat *st)
 		e->cls = FD_REG;
 	e->dev = st->st_dev;
 	e->ino = st->st_ino;
-	SHARE(e->size, (uint64_t)st->st_size);
+	/* What no blocks are behind is not a size: sysfs says 4096 of all that it has. */
+	SHARE(e->size, st->st_blocks ? (uint64_t)st->st_size : 0);
 	e->flags |= FD_INODE;
 }
 

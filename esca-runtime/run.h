@@ -199,7 +199,7 @@ struct fd_entry {
 	uint64_t ready_turn;  /* the turn whose wait reported it, and what it reported */
 	uint32_t ready;
 	int32_t index_next;	 /* turn.c: next in its chain, plus 1 */
-	uint64_t dev, ino, size; /* of a file; 0: not known */
+	uint64_t dev, ino, size; /* of a file; 0: not known, or not to be relied on */
 };
 
 extern struct fd_entry fd_table[ESCA_FD_MAX];

@@ -330,6 +330,52 @@ static void short_peer(void)
 	}
 }
 
+/* A file that says that it is longer than it is. */
+static void sysfs_server(void)
+{
+	int ep = epoll_create1(0), fds[STREAMS], k, n = 0;
+	int in = open("/sys/kernel/uevent_seqnum", O_RDONLY);
+	struct epoll_event evs[STREAMS];
+	struct stat st;
+	char c;
+
+	if (in < 0 || fstat(in, &st))
+		die("sysfs");
+	for (k = 0; k < STREAMS; k++)
+		fds[k] = take(ep);
+	while (n < STREAMS && (n = epoll_wait(ep, evs, STREAMS, 10000)) > 0)
+		usleep(1000);
+	for (k = 0; k < STREAMS; k++) {
+		off_t off = 0;
+
+		if (read(fds[k], &c, 1) != 1)
+			die("request");
+		write_all(fds[k], "header\n");
+		note("all of it: %d",
+		     sendfile(fds[k], in, &off, (size_t)st.st_size) == off && off < st.st_size);
+		shutdown(fds[k], SHUT_WR);
+	}
+	epoll_wait(ep, evs, STREAMS, 0);
+}
+
+static void sysfs_peer(void)
+{
+	int fds[STREAMS], k;
+	char buf[5000];
+
+	for (k = 0; k < STREAMS; k++)
+		fds[k] = dial(0);
+	for (k = 0; k < STREAMS; k++)
+		say(fds[k], "r");
+	for (k = 0; k < STREAMS; k++) {
+		ssize_t n = 0, ret;
+
+		while ((ret = read(fds[k], buf + n, sizeof(buf) - (size_t)n)) > 0)
+			n += ret;
+		note("%s, then %zd", n > 7 && buf[n - 1] == '\n' ? "all" : "something", ret);
+	}
+}
+
 /* A file that gets shorter between the look at it and the sending. */
 static void truncate_server(void)
 {
@@ -438,9 +484,7 @@ static void files_peer(void)
 }
 
 const struct equiv_case equiv_file[] = {
-	{"truncate", truncate_server, truncate_peer},
-	{"files", files_server, files_peer},
-	{"pieces", pieces_server, pieces_peer},
-	{"short-file", short_server, short_peer},
-	{NULL, NULL, NULL},
+	{"truncate", truncate_server, truncate_peer}, {"files", files_server, files_peer},
+	{"pieces", pieces_server, pieces_peer},	      {"short-file", short_server, short_peer},
+	{"sysfs", sysfs_server, sysfs_peer},	      {NULL, NULL, NULL},
 };
