@@ -396,7 +396,8 @@ static void learn_opt(struct fd_entry *e, int level, int name, int value, bool w
 
 ON_FD(run_setsockopt)
 {
-	bool whole = (int)a4 == sizeof(int) && a3;
+	bool shapes = a1 == IPPROTO_TCP && (a2 == TCP_CORK || a2 == TCP_NODELAY);
+	bool whole = shapes && (int)a4 == sizeof(int) && a3;
 	int value = 0;
 	long ret;
 
@@ -405,9 +406,8 @@ ON_FD(run_setsockopt)
 		return pass(CALL);
 	}
 	if (whole)
-		value = *(const int *)a3;
-	if (a1 == IPPROTO_TCP && (a2 == TCP_CORK || a2 == TCP_NODELAY) && whole &&
-	    (value == 0 || value == 1) && !SHARED(e->spill) && !SHARED(e->err) &&
+		memcpy(&value, (const void *)a3, sizeof(value));
+	if (whole && (value == 0 || value == 1) && !SHARED(e->spill) && !SHARED(e->err) &&
 	    fusing(ESCA_FUSE_CORK) && stream_waits(e, a0) == STREAM_READY &&
 	    !(e->flags & FD_UNIX) &&
 	    (a2 == TCP_CORK ? SHARED(e->cork) : SHARED(e->nodelay)) != OPT_UNKNOWN) {
@@ -436,12 +436,13 @@ ON_FD(run_getsockopt)
 	flush_of(e);
 	ret = pass(CALL);
 	if (e && !ret && a1 == SOL_SOCKET && a2 == SO_ERROR && *(socklen_t *)a4 == sizeof(int)) {
-		int err = late_error_take(e);
+		int err, owed = late_error_take(e);
 
-		if (!*(int *)a3)
-			*(int *)a3 = err;
+		memcpy(&err, (const void *)a3, sizeof(err));
+		if (!err)
+			memcpy((void *)a3, &owed, sizeof(owed));
 		/* It knows now that the stream is broken: no later write may seem to succeed. */
-		if (*(int *)a3)
+		if (err || owed)
 			e->flags |= FD_NODEFER;
 	}
 	return ret;

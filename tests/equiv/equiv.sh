@@ -19,7 +19,16 @@ else
 	echo "without the uring backend: $(head -n 1 "$dir/uring")"
 fi
 
+sanitized=
+if nm -D "$top_builddir/esca-runtime/.libs/libesca.so" | grep -qE ' U __(asan|tsan|ubsan)_'; then
+	sanitized=1
+fi
+
 for case in ${ESCA_TEST:-$("$prog")}; do
+	if [ "$sanitized,$case" = 1,seccomp ]; then
+		echo "seccomp: not with a sanitizer in libesca.so, whose own calls the filter of the server kills"
+		continue
+	fi
 	timeout 100 "$prog" "$case" >"$dir/plain" 2>&1
 	if grep -qE "FAILED|SIGALRM" "$dir/plain" || ! [ -s "$dir/plain" ]; then
 		echo "$case: the plain run failed:"
