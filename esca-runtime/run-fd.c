@@ -13,8 +13,9 @@
 
 #include <esca-runtime/handlers.h>
 
-/* A call that makes a descriptor and found none free: give those that we keep for dying streams a
- * chance, and try once more. */
+/* A call that makes a descriptor and found none free: those that wait to be closed, in whichever
+ * thread's queue, and those that we keep for dying streams are given back, and it tries once more.
+ */
 static long make(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 {
 	long ret;
@@ -24,11 +25,10 @@ static long make(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 		flush();
 	ret = pass(CALL);
 	if (unlikely(ret == -EMFILE || ret == -ENFILE)) {
-		flush();
-		if (SHARED(spill_total)) {
+		queue_flush_all();
+		if (SHARED(spill_total))
 			spill_finish_all(0);
-			ret = pass(CALL);
-		}
+		ret = pass(CALL);
 	}
 	return ret;
 }

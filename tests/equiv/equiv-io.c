@@ -364,6 +364,63 @@ static void emfile_peer(void)
 	hear_all(fd, 100, false);
 }
 
+#define CLOSED 8
+
+static atomic_int all_closed;
+
+/* Has as many descriptors as another thread, which goes on, was told are closed. */
+static void *reusing_thread(void *arg)
+{
+	int i, n = 0;
+
+	while (!atomic_load(&all_closed))
+		;
+	for (i = 0; i < CLOSED; i++)
+		n += open("/dev/null", O_RDONLY | O_NONBLOCK) >= 0;
+	note("opened %d", n);
+	atomic_store(&all_closed, 0);
+	return NULL;
+}
+
+static void emfile_thread_server(void)
+{
+	int ep = epoll_new(), fd, i, fds[CLOSED];
+	struct rlimit lim = {40, 1024};
+	pthread_t t;
+
+	setrlimit(RLIMIT_NOFILE, &lim);
+	pthread_create(&t, NULL, reusing_thread, NULL);
+	for (i = 0; i < CLOSED; i++)
+		fds[i] = accept_wait(ep, 0);
+	fd = accept_wait(ep, EPOLLIN);
+	while (open("/dev/null", O_RDONLY | O_NONBLOCK) >= 0)
+		;
+	if (next_event(ep, NULL) != fd)
+		die("whose event");
+	read_request(fd);
+	for (i = 0; i < CLOSED; i++) {
+		write_all(fds[i], "bye");
+		close(fds[i]);
+	}
+	atomic_store(&all_closed, 1);
+	while (atomic_load(&all_closed))
+		;
+	write_all(fd, "tail");
+	close(fd);
+	pthread_join(t, NULL);
+}
+
+static void emfile_thread_peer(void)
+{
+	int fds[CLOSED + 1], i;
+
+	for (i = 0; i <= CLOSED; i++)
+		fds[i] = dial(0);
+	say(fds[CLOSED], "request");
+	for (i = 0; i <= CLOSED; i++)
+		hear_all(fds[i], 100, false);
+}
+
 #define STORM 400
 
 static void storm_server(void)
@@ -614,6 +671,7 @@ const struct equiv_case equiv_io[] = {
 	{"sigpipe", sigpipe_server, sigpipe_peer},
 	{"halfclose", halfclose_server, halfclose_peer},
 	{"emfile", emfile_server, emfile_peer},
+	{"emfile-thread", emfile_thread_server, emfile_thread_peer},
 	{"storm", storm_server, storm_peer},
 	{"options", options_server, options_peer},
 	{"log", log_server, log_peer},
