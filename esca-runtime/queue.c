@@ -743,6 +743,15 @@ bool queue_flush_logs(const struct fd_entry *e)
 	return any;
 }
 
+void queue_order_logs(const struct fd_entry *e)
+{
+	struct queue *q;
+
+	for (q = __atomic_load_n(&all, __ATOMIC_ACQUIRE); q; q = q->all_next)
+		if (q != self.q && unlikely(queue_has_log(q, e)))
+			queue_flush(q);
+}
+
 void queue_drop(struct fd_entry *e)
 {
 	struct queue *q = e->owner;

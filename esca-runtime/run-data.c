@@ -87,6 +87,17 @@ static size_t iov_small(const struct iovec *iov, unsigned long n)
 	return len;
 }
 
+/*
+ * The server writes to what may be a file: lines that another
+ * thread wrote to it through a descriptor of its own come first.
+ */
+static inline void lines_first(const struct fd_entry *e)
+{
+	if (e && (e->cls == FD_LOG || e->cls == FD_REG || e->cls == FD_UNKNOWN ||
+		  (e->cls == FD_OTHER && (e->flags & FD_INODE))))
+		queue_order_logs(e);
+}
+
 #define SEND_FLAGS (MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE)
 
 static IN_FRAME long out(struct fd_entry *e, long fd, const struct iovec *iov, unsigned long n,
@@ -102,6 +113,7 @@ static IN_FRAME long out(struct fd_entry *e, long fd, const struct iovec *iov, u
 	if (unlikely(SHARED(e->spill) || SHARED(e->err)) && stream_ill(e, fd, nosignal, &ret))
 		return ret;
 	if (e->cls == FD_OTHER) {
+		lines_first(e);
 		life_look();
 		flush();
 		return pass_for(ESCA_PASS_KIND, CALL);
@@ -125,6 +137,7 @@ static IN_FRAME long out(struct fd_entry *e, long fd, const struct iovec *iov, u
 		}
 		return stream_real((enum esca_reason)why, e, fd, 1, nosignal, CALL);
 	}
+	lines_first(e);
 	if (e->cls == FD_LOG && fusing(ESCA_FUSE_LOG) && !sock && fd > 2 && self.q &&
 	    self.q->in_turn && !SHARED(life_over) && !SHARED(fd_size_limited) && !fd_barred(e)) {
 		len = iov_small(iov, n);
@@ -295,6 +308,7 @@ HANDLER(run_sendfile)
 		}
 		return stream_real((enum esca_reason)why, e, a0, (size_t)a3, false, CALL);
 	}
+	lines_first(e);
 	flush();
 	if (unlikely(SHARED(e->spill)))
 		return spill_answer(e, false);
@@ -314,6 +328,7 @@ HANDLER(run_out)
 		return raw_syscall(CALL);
 	e = touch(fd);
 	in = fd != a0 ? touch(a0) : NULL;
+	lines_first(e);
 	flush();
 	if (ZOMBIE(e))
 		return -EBADF;
@@ -531,6 +546,7 @@ ON_FD(run_lseek)
 /* A file that is synced or cut is a journal, not a log: its writes are real from now on. */
 ON_FD(run_sync)
 {
+	lines_first(e);
 	flush();
 	if (e)
 		e->flags |= FD_NODEFER;

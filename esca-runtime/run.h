@@ -475,6 +475,8 @@ bool queue_has_log(struct queue *q, const struct fd_entry *e);
  */
 bool queue_logs_wait(void);
 bool queue_flush_logs(const struct fd_entry *e);
+/** queue_order_logs() - @e is about to change: lines of it in other threads' queues come first. */
+void queue_order_logs(const struct fd_entry *e);
 extern uint64_t queue_age_ticks, queue_long_ticks; /* settings.age_us, ESCA_LONG_TURN */
 
 static inline uint64_t tsc(void)

@@ -264,10 +264,99 @@ static void look_peer(void)
 	hear_all(fd, 100, false);
 }
 
+/* --- lines of two threads, each through a descriptor of its own --- */
+
+static atomic_int step;
+static int second; /* that thread's connection */
+
+static void wait_step(int n)
+{
+	while (atomic_load(&step) != n)
+		;
+}
+
+static void *second_thread(void *arg)
+{
+	int ep = epoll_new(), log = open_log(shared_path("order", 0)), direct;
+
+	direct = open(shared_path("order", 0), O_WRONLY | O_APPEND | O_DSYNC | O_CLOEXEC);
+	wait_step(1);
+	watch(ep, EPOLL_CTL_ADD, second, EPOLLIN);
+	if (next_event(ep, NULL) != second)
+		die("whose event");
+	read_request(second);
+	atomic_store(&step, 2);
+	wait_step(3);
+	put(log, "2 may wait too\n");
+	atomic_store(&step, 4);
+	wait_step(5);
+	put(direct, "4 is real\n");
+	atomic_store(&step, 6);
+	wait_step(7);
+	note_result("pwrite", pwrite(direct, "6 is real\n", 10, 0));
+	put(second, "s");
+	close(second);
+	put(log, "7\n");
+	atomic_store(&step, 8);
+	wait_step(9);
+	note_result("ftruncate", ftruncate(log, 70));
+	put(log, "is cut\n");
+	atomic_store(&step, 10);
+	close(log);
+	close(direct);
+	return NULL;
+}
+
+static void order_server(void)
+{
+	int ep = epoll_new(), fd, log = open_log(shared_path("order", 0)), in;
+	char buf[256] = "";
+	pthread_t t;
+
+	atomic_store(&step, 0);
+	pthread_create(&t, NULL, second_thread, NULL);
+	if (next_event(ep, NULL) != listener)
+		die("not a connection");
+	second = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	fd = serve_one(ep, EPOLLIN);
+	atomic_store(&step, 1);
+	wait_step(2);
+	put(log, "1 waits\n");
+	atomic_store(&step, 3);
+	wait_step(4);
+	put(log, "3 waits\n");
+	atomic_store(&step, 5);
+	wait_step(6);
+	put(log, "5 waits\n");
+	atomic_store(&step, 7);
+	wait_step(8);
+	put(log, "8 waits\n");
+	put(log, "9 waits\n");
+	atomic_store(&step, 9);
+	wait_step(10);
+	put(fd, "r");
+	close(fd);
+	close(log);
+	pthread_join(t, NULL);
+	in = open(shared_path("order", 0), O_RDONLY | O_CLOEXEC);
+	note_result("read", read(in, buf, sizeof(buf) - 1));
+	note("%s", buf);
+	close(in);
+	unlink(shared_path("order", 0));
+}
+
+static void order_peer(void)
+{
+	int fds[] = {dial(0), dial(0)};
+
+	say(fds[0], "request");
+	say(fds[1], "request");
+	hear_all(fds[0], 100, false);
+	hear_all(fds[1], 100, false);
+}
+
 const struct equiv_case equiv_log[] = {
-	{"rotate-usr1", rotate_usr1, usr1_peer},
-	{"rotate-hup", rotate_hup, hup_peer},
-	{"rotate-copy", rotate_copy, copy_peer},
-	{"log-looked-at", look_server, look_peer},
-	{NULL, NULL, NULL},
+	{"rotate-usr1", rotate_usr1, usr1_peer}, {"rotate-hup", rotate_hup, hup_peer},
+	{"rotate-copy", rotate_copy, copy_peer}, {"log-looked-at", look_server, look_peer},
+	{"log-order", order_server, order_peer}, {NULL, NULL, NULL},
 };
