@@ -21,7 +21,10 @@
 #include <grp.h>
 #include <mqueue.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <pthread.h>
+#include <pwd.h>
+#include <resolv.h>
 #include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
@@ -143,6 +146,18 @@ struct esca_hooks esca_hooks = {
 	X(int, pthread_cond_broadcast, (pthread_cond_t * c), (c))                                  \
 	X(int, pthread_barrier_wait, (pthread_barrier_t * b), (b))                                 \
 	X(int, pthread_mutex_timedlock, (pthread_mutex_t * m, const struct timespec *ts), (m, ts)) \
+	X(int, pthread_mutex_clocklock,                                                            \
+	  (pthread_mutex_t * m, clockid_t clk, const struct timespec *ts), (m, clk, ts))           \
+	X(int, pthread_rwlock_timedrdlock, (pthread_rwlock_t * l, const struct timespec *ts),      \
+	  (l, ts))                                                                                 \
+	X(int, pthread_rwlock_timedwrlock, (pthread_rwlock_t * l, const struct timespec *ts),      \
+	  (l, ts))                                                                                 \
+	X(int, pthread_rwlock_clockrdlock,                                                         \
+	  (pthread_rwlock_t * l, clockid_t clk, const struct timespec *ts), (l, clk, ts))          \
+	X(int, pthread_rwlock_clockwrlock,                                                         \
+	  (pthread_rwlock_t * l, clockid_t clk, const struct timespec *ts), (l, clk, ts))          \
+	X(int, pthread_clockjoin_np,                                                               \
+	  (pthread_t t, void **ret, clockid_t clk, const struct timespec *ts), (t, ret, clk, ts))  \
 	X(int, sem_wait, (sem_t * s), (s))                                                         \
 	X(int, sem_timedwait, (sem_t * s, const struct timespec *ts), (s, ts))                     \
 	X(int, sem_clockwait, (sem_t * s, clockid_t clk, const struct timespec *ts), (s, clk, ts)) \
@@ -188,6 +203,11 @@ struct esca_hooks esca_hooks = {
 	X(int, fgetc, (FILE * f), (f))                                                             \
 	X(int, getc, (FILE * f), (f))                                                              \
 	X(int, getchar, (void), ())                                                                \
+	X(int, getc_unlocked, (FILE * f), (f))                                                     \
+	X(int, fgetc_unlocked, (FILE * f), (f))                                                    \
+	X(int, getchar_unlocked, (void), ())                                                       \
+	X(int, __uflow, (FILE * f), (f))                                                           \
+	X(int, __underflow, (FILE * f), (f))                                                       \
 	X(ssize_t, getline, (char **line, size_t *n, FILE *f), (line, n, f))                       \
 	X(ssize_t, getdelim, (char **line, size_t *n, int end, FILE *f), (line, n, end, f))        \
 	X(ssize_t, __getdelim, (char **line, size_t *n, int end, FILE *f), (line, n, end, f))      \
@@ -209,6 +229,40 @@ struct esca_hooks esca_hooks = {
 	X(struct hostent *, gethostbyname2, (const char *name, int af), (name, af))                \
 	X(struct hostent *, gethostbyaddr, (const void *addr, socklen_t len, int type),            \
 	  (addr, len, type))                                                                       \
+	X(int, gethostbyname_r,                                                                    \
+	  (const char *name, struct hostent *h, char *buf, size_t n, struct hostent **res,         \
+	   int *err),                                                                              \
+	  (name, h, buf, n, res, err))                                                             \
+	X(int, gethostbyname2_r,                                                                   \
+	  (const char *name, int af, struct hostent *h, char *buf, size_t n, struct hostent **res, \
+	   int *err),                                                                              \
+	  (name, af, h, buf, n, res, err))                                                         \
+	X(int, gethostbyaddr_r,                                                                    \
+	  (const void *addr, socklen_t len, int type, struct hostent *h, char *buf, size_t n,      \
+	   struct hostent **res, int *err),                                                        \
+	  (addr, len, type, h, buf, n, res, err))                                                  \
+	X(int, gai_suspend, (const struct gaicb *const list[], int n, const struct timespec *ts),  \
+	  (list, n, ts))                                                                           \
+	X(int, res_query, (const char *name, int cls, int type, unsigned char *buf, int n),        \
+	  (name, cls, type, buf, n))                                                               \
+	X(int, res_search, (const char *name, int cls, int type, unsigned char *buf, int n),       \
+	  (name, cls, type, buf, n))                                                               \
+	X(struct passwd *, getpwnam, (const char *name), (name))                                   \
+	X(struct passwd *, getpwuid, (uid_t u), (u))                                               \
+	X(int, getpwnam_r,                                                                         \
+	  (const char *name, struct passwd *pw, char *buf, size_t n, struct passwd **res),         \
+	  (name, pw, buf, n, res))                                                                 \
+	X(int, getpwuid_r,                                                                         \
+	  (uid_t u, struct passwd * pw, char *buf, size_t n, struct passwd **res),                 \
+	  (u, pw, buf, n, res))                                                                    \
+	X(struct group *, getgrnam, (const char *name), (name))                                    \
+	X(struct group *, getgrgid, (gid_t g), (g))                                                \
+	X(int, getgrnam_r,                                                                         \
+	  (const char *name, struct group *gr, char *buf, size_t n, struct group **res),           \
+	  (name, gr, buf, n, res))                                                                 \
+	X(int, getgrgid_r, (gid_t g, struct group * gr, char *buf, size_t n, struct group **res),  \
+	  (g, gr, buf, n, res))                                                                    \
+	X(int, getgrouplist, (const char *user, gid_t g, gid_t *list, int *n), (user, g, list, n)) \
 	X(void, vsyslog, (int prio, const char *fmt, va_list ap), (prio, fmt, ap))                 \
 	X(void, __vsyslog_chk, (int prio, int flag, const char *fmt, va_list ap),                  \
 	  (prio, flag, fmt, ap))                                                                   \
@@ -239,9 +293,16 @@ struct esca_hooks esca_hooks = {
 	X(int, thrd_join, (thrd_t t, int *res), (t, res))                                          \
 	X(int, aio_suspend, (const struct aiocb *const list[], int n, const struct timespec *ts),  \
 	  (list, n, ts))                                                                           \
+	X(int, aio_suspend64,                                                                      \
+	  (const struct aiocb64 *const list[], int n, const struct timespec *ts), (list, n, ts))   \
+	X(int, lio_listio, (int mode, struct aiocb *const list[], int n, struct sigevent *ev),     \
+	  (mode, list, n, ev))                                                                     \
+	X(int, lio_listio64, (int mode, struct aiocb64 *const list[], int n, struct sigevent *ev), \
+	  (mode, list, n, ev))                                                                     \
 	X(int, syncfs, (int fd), (fd))                                                             \
 	X(int, flock, (int fd, int op), (fd, op))                                                  \
 	X(int, lockf, (int fd, int cmd, off_t len), (fd, cmd, len))                                \
+	X(int, lockf64, (int fd, int cmd, off64_t len), (fd, cmd, len))                            \
 	X(void *, mmap, (void *at, size_t len, int prot, int fl, int fd, off_t off),               \
 	  (at, len, prot, fl, fd, off))                                                            \
 	X(void *, mmap64, (void *at, size_t len, int prot, int fl, int fd, off64_t off),           \
@@ -276,6 +337,10 @@ struct esca_hooks esca_hooks = {
 	X(FILE *, freopen64, (const char *path, const char *mode, FILE *f), (path, mode, f))       \
 	X(int, fileno, (FILE * f), (f))                                                            \
 	X(int, fileno_unlocked, (FILE * f), (f))                                                   \
+	X(int, vfscanf, (FILE * f, const char *fmt, va_list ap), (f, fmt, ap))                     \
+	X(int, vscanf, (const char *fmt, va_list ap), (fmt, ap))                                   \
+	X(int, __isoc99_vfscanf, (FILE * f, const char *fmt, va_list ap), (f, fmt, ap))            \
+	X(int, __isoc99_vscanf, (const char *fmt, va_list ap), (fmt, ap))                          \
 	X(DIR *, fdopendir, (int fd), (fd))                                                        \
 	X(int, closedir, (DIR * d), (d))                                                           \
 	X(int, dirfd, (DIR * d), (d))                                                              \
@@ -296,8 +361,11 @@ __attribute__((visibility("hidden"))) void *esca_real_vfork, *esca_real_clone, *
 static void *resolve(const char *name)
 {
 	/* Of these there are two versions, and the plain name finds the old one. */
-	bool two = !strncmp(name, "pthread_cond_", 13) && strcmp(name, "pthread_cond_clockwait");
-	void *p = two ? dlvsym(RTLD_NEXT, name, "GLIBC_2.3.2") : dlsym(RTLD_NEXT, name);
+	bool cond = !strncmp(name, "pthread_cond_", 13) && strcmp(name, "pthread_cond_clockwait");
+	bool lio = !strncmp(name, "lio_listio", 10);
+	void *p = cond	? dlvsym(RTLD_NEXT, name, "GLIBC_2.3.2")
+		  : lio ? dlvsym(RTLD_NEXT, name, "GLIBC_2.4")
+			: dlsym(RTLD_NEXT, name);
 
 	if (!p)
 		abort();
@@ -621,6 +689,40 @@ API int prctl(int op, ...)
 		esca_hooks.confined();
 	return REAL(prctl)(op, a, b, c, d);
 }
+
+/* --- scanf(3), whose names <stdio.h> gives to the functions of C99 --- */
+
+#define WRAP_SCANF(name, symbol, real, params, last, args)                                         \
+	API int name params __asm__(symbol);                                                       \
+	API int name params                                                                        \
+	{                                                                                          \
+		va_list ap;                                                                        \
+		int ret;                                                                           \
+                                                                                                   \
+		va_start(ap, last);                                                                \
+		esca_hooks.barrier();                                                              \
+		ret = REAL(real) args;                                                             \
+		va_end(ap);                                                                        \
+		return ret;                                                                        \
+	}
+#define WRAP_VSCANF(name, symbol, real, params, args)                                              \
+	API int name params __asm__(symbol);                                                       \
+	API int name params                                                                        \
+	{                                                                                          \
+		esca_hooks.barrier();                                                              \
+		return REAL(real) args;                                                            \
+	}
+WRAP_SCANF(old_fscanf, "fscanf", vfscanf, (FILE * f, const char *fmt, ...), fmt, (f, fmt, ap))
+WRAP_SCANF(old_scanf, "scanf", vscanf, (const char *fmt, ...), fmt, (fmt, ap))
+WRAP_SCANF(c99_fscanf, "__isoc99_fscanf", __isoc99_vfscanf, (FILE * f, const char *fmt, ...), fmt,
+	   (f, fmt, ap))
+WRAP_SCANF(c99_scanf, "__isoc99_scanf", __isoc99_vscanf, (const char *fmt, ...), fmt, (fmt, ap))
+WRAP_VSCANF(old_vfscanf, "vfscanf", vfscanf, (FILE * f, const char *fmt, va_list ap), (f, fmt, ap))
+WRAP_VSCANF(old_vscanf, "vscanf", vscanf, (const char *fmt, va_list ap), (fmt, ap))
+WRAP_VSCANF(c99_vfscanf, "__isoc99_vfscanf", __isoc99_vfscanf,
+	    (FILE * f, const char *fmt, va_list ap), (f, fmt, ap))
+WRAP_VSCANF(c99_vscanf, "__isoc99_vscanf", __isoc99_vscanf, (const char *fmt, va_list ap),
+	    (fmt, ap))
 
 /* --- descriptors that stdio and dirent use by themselves --- */
 
