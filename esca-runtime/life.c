@@ -15,7 +15,7 @@
 #include <esca-runtime/backend.h>
 #include <esca-runtime/run.h>
 
-bool life_over;
+bool life_over, life_ends;
 
 static pthread_key_t key;
 volatile char *life_alive;
@@ -250,6 +250,7 @@ void life_start(void)
 	esca_hooks.forget = life_forget;
 	esca_hooks.confined = life_confined;
 	esca_hooks.call = life_call;
+	signals_start();
 }
 
 /* The preloaded library is the last to be torn down: what atexit handlers wrote is here too. */
@@ -257,6 +258,7 @@ __attribute__((destructor)) static void life_end(void)
 {
 	if (esca_hooks.finish != life_finish)
 		return;
+	life_ends = !SHARED(life_over);
 	SHARE(life_over, true);
 	life_finish(true);
 }

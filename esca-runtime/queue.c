@@ -4,8 +4,8 @@
  * yet.
  *
  * The lock is taken by the owner around every change and by another thread only to flush. While a
- * thread holds a lock it has BYPASS_BUSY set, so that calls of a signal handler on it go straight
- * to the kernel and never into a half-made queue.
+ * thread holds a lock it has BYPASS_BUSY set, so that signal handlers wait (signal.c); the calls of
+ * one that cannot go straight to the kernel and never into a half-made queue.
  */
 #include "config.h"
 
@@ -41,8 +41,7 @@ static void spin(uint32_t *lock)
 
 void queue_lock(struct queue *q)
 {
-	self.bypass |= BYPASS_BUSY;
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	work_begin();
 	if (unlikely(__atomic_exchange_n(&q->lock, 1, __ATOMIC_ACQUIRE)))
 		spin(&q->lock);
 }
@@ -50,8 +49,7 @@ void queue_lock(struct queue *q)
 void queue_unlock(struct queue *q)
 {
 	__atomic_store_n(&q->lock, 0, __ATOMIC_RELEASE);
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	self.bypass &= (uint8_t)~BYPASS_BUSY;
+	work_end();
 }
 
 /* The counts that the owner reads without the lock; n last, see queue_waits(). */
@@ -76,8 +74,7 @@ struct queue *queue_get(void)
 	if (self.q || (self.bypass & BYPASS_GONE))
 		return self.q;
 	/* A signal handler must not come here while we hold the lock. */
-	self.bypass |= BYPASS_BUSY;
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	work_begin();
 	spin(&all_lock);
 	for (q = all; q && __atomic_load_n(&q->in_use, __ATOMIC_ACQUIRE); q = q->all_next)
 		;
@@ -88,7 +85,7 @@ struct queue *queue_get(void)
 		map = raw_syscall(SYS_mmap, 0, sizeof(*q), PROT_READ | PROT_WRITE,
 				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 		if (raw_is_error(map)) {
-			self.bypass &= (uint8_t)~BYPASS_BUSY;
+			work_end();
 			return NULL;
 		}
 		q = (struct queue *)map;
@@ -104,8 +101,7 @@ struct queue *queue_get(void)
 	SHARE(q->gain, QUEUE_GAIN); /* until it is known */
 	self.q = q;
 	life_thread();
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	self.bypass &= (uint8_t)~BYPASS_BUSY;
+	work_end();
 	return q;
 }
 
@@ -134,7 +130,7 @@ void queue_child(void)
 		q->in_use = q == self.q;
 	}
 	all_lock = 0;
-	self.bypass &= (uint8_t)~BYPASS_BUSY;
+	work_end();
 }
 
 void queue_flush_all(void)

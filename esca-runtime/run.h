@@ -32,6 +32,13 @@
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
+/**
+ * SHARED(), SHARE() - what threads read and write without a lock between them, where any order
+ * will do.
+ */
+#define SHARED(x)   __atomic_load_n(&(x), __ATOMIC_RELAXED)
+#define SHARE(x, v) __atomic_store_n(&(x), v, __ATOMIC_RELAXED)
+
 /* --- counters (stats.c) --- */
 
 /** In the order of struct esca_stats_slot. */
@@ -100,10 +107,33 @@ struct thread {
 	struct queue *q; /* NULL until the first wait that returns an event */
 	volatile uint8_t bypass;
 	pid_t vfork_pid; /* who we are when no vfork child runs */
-	uint64_t *n;	 /* its counters (stats.c); NULL: not yet asked for */
+	/* signals that are blocked until it is no longer busy (signal.c); 0: no signal came */
+	uint64_t held;
+	uint64_t *n; /* its counters (stats.c); NULL: not yet asked for */
 };
 
 extern __thread struct thread self;
+
+/** signals_start() - handlers that the server sets from now on wait while a thread is busy. */
+void signals_start(void);
+/** signals_release() - what was held is unblocked. */
+void signals_release(void);
+
+/** work_begin(), work_end() - the runtime is at work on this thread, and no longer. */
+static inline void work_begin(void)
+{
+	self.bypass |= BYPASS_BUSY;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+static inline void work_end(void)
+{
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	self.bypass &= (uint8_t)~BYPASS_BUSY;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (unlikely(SHARED(self.held)))
+		signals_release();
+}
 
 static inline void count(unsigned int what, uint64_t n)
 {
@@ -203,13 +233,6 @@ struct fd_entry {
 };
 
 extern struct fd_entry fd_table[ESCA_FD_MAX];
-
-/**
- * SHARED(), SHARE() - what threads read and write without a lock between them, where any order
- * will do.
- */
-#define SHARED(x)   __atomic_load_n(&(x), __ATOMIC_RELAXED)
-#define SHARE(x, v) __atomic_store_n(&(x), v, __ATOMIC_RELAXED)
 
 /**
  * kernel_before(), kernel_after() - what a thread did before it armed @e in an epoll instance comes
@@ -763,5 +786,7 @@ static inline void life_look(void)
 /** Nothing is deferred any more, and no call made that is not the server's: the process is ending,
  * or has a seccomp filter of its own, or threads that libc did not make. */
 extern bool life_over;
+/** life_ends - it is over only because the process is ending. */
+extern bool life_ends;
 
 #endif

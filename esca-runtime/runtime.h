@@ -7,6 +7,7 @@
 #define ESCA_RUNTIME_RUNTIME_H
 
 #include <errno.h>
+#include <signal.h>
 #include <stdbool.h>
 
 /** The rows of syscalls.def, as an enum: ROW_write, ROW_epoll_wait, ... */
@@ -90,11 +91,16 @@ struct esca_hooks {
 	void (*confined)(void);	 /* a seccomp filter comes next */
 	void (*cancel)(void);	 /* a thread is about to be cancelled */
 	void (*unlimited)(void); /* resource limits have changed */
-	void (*forget)(int fd);	 /* libc is about to use or close @fd by itself, unseen */
+	/* sigaction(2) */
+	int (*action)(int sig, const struct sigaction *act, struct sigaction *old);
+	void (*forget)(int fd); /* libc is about to use or close @fd by itself, unseen */
 	/* syscall(2) of libc: make the call and set *@ret, or return false and let libc make it. */
 	bool (*call)(long *ret, long nr, const long *args);
 };
 extern struct esca_hooks esca_hooks;
+
+/** esca_real_sigaction() - libc's own. */
+int esca_real_sigaction(int sig, const struct sigaction *act, struct sigaction *old);
 
 /** record_start(), run_start() - put the mode's handlers in place; on failure they leave the plain
  * ones and return negative errno. */

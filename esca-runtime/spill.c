@@ -291,13 +291,13 @@ static unsigned int snapshot(int *fds, unsigned int max, bool slow)
 	unsigned int n = 0;
 	struct spill *s;
 
-	self.bypass |= BYPASS_BUSY;
+	work_begin();
 	lock_list();
 	for (s = list; s && n < max; s = s->next)
 		if (!slow || SHARED(s->slow))
 			fds[n++] = s->fd;
 	unlock_list();
-	self.bypass &= (uint8_t)~BYPASS_BUSY;
+	work_end();
 	return n;
 }
 

@@ -62,7 +62,7 @@ static uint8_t lock_index(void)
 {
 	uint8_t was = self.bypass;
 
-	self.bypass |= BYPASS_BUSY;
+	work_begin();
 	while (__atomic_exchange_n(&index_lock, 1, __ATOMIC_ACQUIRE))
 		__builtin_ia32_pause();
 	return was;
@@ -71,7 +71,8 @@ static uint8_t lock_index(void)
 static void unlock_index(uint8_t was)
 {
 	__atomic_store_n(&index_lock, 0, __ATOMIC_RELEASE);
-	self.bypass = was;
+	if (!(was & BYPASS_BUSY))
+		work_end();
 }
 
 void turn_index(struct fd_entry *e)

@@ -81,6 +81,7 @@ static bool never(void)
 }
 
 struct esca_hooks esca_hooks = {
+	.action = esca_real_sigaction,
 	.barrier = nothing,
 	.pending = never,
 	.finish = nothing_ends,
@@ -331,6 +332,9 @@ struct esca_hooks esca_hooks = {
 	X(int, prctl,                                                                              \
 	  (int op, unsigned long a, unsigned long b, unsigned long c, unsigned long d),            \
 	  (op, a, b, c, d))                                                                        \
+	X(int, sigaction, (int sig, const struct sigaction *act, struct sigaction *old),           \
+	  (sig, act, old))                                                                         \
+	X(int, siginterrupt, (int sig, int on), (sig, on))                                         \
 	X(int, fclose, (FILE * f), (f))                                                            \
 	X(FILE *, fdopen, (int fd, const char *mode), (fd, mode))                                  \
 	X(FILE *, freopen, (const char *path, const char *mode, FILE *f), (path, mode, f))         \
@@ -421,6 +425,74 @@ API void __syslog_chk(int prio, int flag, const char *fmt, ...)
 	va_start(ap, fmt);
 	__vsyslog_chk(prio, flag, fmt, ap);
 	va_end(ap);
+}
+
+/* --- signals: handlers wait while the runtime is at work --- */
+
+int esca_real_sigaction(int sig, const struct sigaction *act, struct sigaction *old)
+{
+	return REAL(sigaction)(sig, act, old);
+}
+
+API int sigaction(int sig, const struct sigaction *act, struct sigaction *old)
+{
+	return esca_hooks.action(sig, act, old);
+}
+
+/* libc's own, of those below, would not come by us. */
+static sighandler_t set_handler(int sig, sighandler_t handler, int flags)
+{
+	struct sigaction act = {.sa_handler = handler, .sa_flags = flags}, old;
+
+	if (handler == SIG_ERR || sig < 1 || sig >= NSIG) {
+		errno = EINVAL;
+		return SIG_ERR;
+	}
+	if (!(flags & SA_NODEFER))
+		act.sa_mask.__val[0] = 1ul << (sig - 1);
+	return sigaction(sig, &act, &old) ? SIG_ERR : old.sa_handler;
+}
+
+static uint64_t interrupting; /* signals that siginterrupt(3) was called for */
+
+API sighandler_t signal(int sig, sighandler_t handler)
+{
+	uint64_t set = __atomic_load_n(&interrupting, __ATOMIC_RELAXED);
+
+	return set_handler(sig, handler, (set >> ((sig - 1) & 63)) & 1 ? 0 : SA_RESTART);
+}
+
+API sighandler_t bsd_signal(int sig, sighandler_t handler);
+API sighandler_t bsd_signal(int sig, sighandler_t handler)
+{
+	return signal(sig, handler);
+}
+
+API sighandler_t ssignal(int sig, sighandler_t handler)
+{
+	return signal(sig, handler);
+}
+
+API sighandler_t __sysv_signal(int sig, sighandler_t handler)
+{
+	return set_handler(sig, handler, (int)(SA_RESETHAND | SA_NODEFER));
+}
+
+API sighandler_t sysv_signal(int sig, sighandler_t handler);
+API sighandler_t sysv_signal(int sig, sighandler_t handler)
+{
+	return __sysv_signal(sig, handler);
+}
+
+API int siginterrupt(int sig, int on)
+{
+	int ret = REAL(siginterrupt)(sig, on);
+
+	if (!ret && on)
+		__atomic_or_fetch(&interrupting, 1ull << (sig - 1), __ATOMIC_RELAXED);
+	else if (!ret)
+		__atomic_and_fetch(&interrupting, ~(1ull << (sig - 1)), __ATOMIC_RELAXED);
+	return ret;
 }
 
 /* --- processes --- */

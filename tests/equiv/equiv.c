@@ -287,9 +287,9 @@ void hang_up_hard(int fd)
 
 static const struct equiv_case *find(const char *name)
 {
-	const struct equiv_case *lists[] = {equiv_io,	equiv_life,  equiv_turn,
-					    equiv_wait, equiv_ahead, equiv_modes,
-					    equiv_log,	equiv_world, equiv_file};
+	const struct equiv_case *lists[] = {equiv_io,	 equiv_life,  equiv_turn, equiv_wait,
+					    equiv_ahead, equiv_modes, equiv_log,  equiv_world,
+					    equiv_file,	 equiv_signal};
 	size_t i;
 
 	for (i = 0; i < sizeof(lists) / sizeof(*lists); i++) {

@@ -24,7 +24,7 @@ struct equiv_case {
 };
 
 extern const struct equiv_case equiv_io[], equiv_life[], equiv_turn[], equiv_wait[], equiv_ahead[],
-	equiv_modes[], equiv_log[], equiv_world[], equiv_file[];
+	equiv_modes[], equiv_log[], equiv_world[], equiv_file[], equiv_signal[];
 
 /** can_wait() - has the kernel IORING_OP_EPOLL_WAIT? */
 bool can_wait(void);
