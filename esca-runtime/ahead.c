@@ -56,7 +56,6 @@ struct ahead {
 	struct slot slots[ESCA_AHEAD_SLOTS];
 };
 
-uint32_t ahead_held;
 static struct ahead *pools; /* never freed, as queues are not */
 
 static struct ahead *pool(struct queue *q)
@@ -82,7 +81,7 @@ static struct ahead *pool(struct queue *q)
 static void release(struct slot *s)
 {
 	__atomic_store_n(&s->e, NULL, __ATOMIC_RELEASE);
-	__atomic_fetch_sub(&ahead_held, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_sub(&hot.aheads, 1, __ATOMIC_RELAXED);
 }
 
 /* Another descriptor that leads to @s. */
@@ -189,7 +188,7 @@ void ahead_fetch(int epfd, const struct fd_entry *ep, const struct epoll_event *
 			s[i]->names = 1;
 			s[i]->second.ep = 0;
 			e->ahead = s[i];
-			__atomic_fetch_add(&ahead_held, 1, __ATOMIC_RELAXED);
+			__atomic_fetch_add(&hot.aheads, 1, __ATOMIC_RELAXED);
 			/* A body: the server's own buffer is the better place for it. */
 			if (s[i]->full)
 				bad(e);
@@ -421,7 +420,7 @@ long ahead_wait(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 		if (raw_is_error(ret))
 			return ret;
 		n = (int)ret;
-		if (n && (SHARED(spill_total) || SHARED(ep->tags)))
+		if (n && (SHARED(hot.spills) || SHARED(ep->tags)))
 			n = spill_events(evs, n);
 	}
 	for_each_held(a, s, e)

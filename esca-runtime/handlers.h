@@ -127,7 +127,7 @@ static inline int stream_waits(struct fd_entry *e, long fd)
 	const struct fd_entry *ep;
 
 	life_look();
-	if (!self.q || !self.q->in_turn || SHARED(life_over))
+	if (!self.q || !self.q->in_turn || SHARED(hot.over))
 		return self.q && self.q->small ? ESCA_PASS_FEW : ESCA_PASS_NO_TURN;
 	if (unlikely(e->cls == FD_UNKNOWN || e->cls == FD_SOCKET))
 		fd_probe(e, (int)fd);
@@ -157,14 +157,14 @@ static inline void flush_unless_quiet(struct fd_entry *e, long fd)
 {
 	bool waits = queue_waits(self.q);
 
-	if (likely(!waits && !SHARED(spill_total)))
+	if (likely(!waits && !SHARED(hot.spills)))
 		return;
 	if (quiet(e, fd)) {
 		flush_old();
 		return;
 	}
 	flush();
-	if (unlikely(SHARED(spill_total)))
+	if (unlikely(SHARED(hot.spills)))
 		spill_rest();
 }
 

@@ -13,15 +13,13 @@
 
 #include <esca-runtime/run.h>
 
-uint32_t late_errors;
-
 void late_error(struct fd_entry *e, int fd, int err)
 {
 	struct epoll_event ev;
 
 	count(C_ERRORS, 1);
 	if (!e->err)
-		__atomic_fetch_add(&late_errors, 1, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&hot.errors, 1, __ATOMIC_RELAXED);
 	SHARE(e->err, (uint16_t)err);
 	SHARE(e->shared, true);
 	/*
@@ -40,7 +38,7 @@ void late_error_drop(struct fd_entry *e)
 {
 	if (likely(!SHARED(e->err)))
 		return;
-	__atomic_fetch_sub(&late_errors, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_sub(&hot.errors, 1, __ATOMIC_RELAXED);
 	SHARE(e->err, 0);
 }
 

@@ -15,10 +15,9 @@
 #include <esca-runtime/backend.h>
 #include <esca-runtime/run.h>
 
-bool life_over, life_ends;
+bool life_ends;
 
 static pthread_key_t key;
-volatile char *life_alive;
 static uint64_t start_tsc;
 static struct timespec start_time;
 
@@ -45,13 +44,13 @@ static void life_barrier(void)
 	/* What it is about may be a file to which other threads have written. */
 	if (unlikely(queue_logs_wait()))
 		queue_flush_logs(NULL);
-	if (unlikely(SHARED(spill_total)))
+	if (unlikely(SHARED(hot.spills)))
 		spill_rest();
 }
 
 static bool life_pending(void)
 {
-	return queue_waits(self.q) || SHARED(spill_total);
+	return queue_waits(self.q) || SHARED(hot.spills);
 }
 
 static void life_finish(bool ends)
@@ -59,7 +58,7 @@ static void life_finish(bool ends)
 	if (hands_off())
 		return;
 	queue_flush_all();
-	if (SHARED(spill_total))
+	if (SHARED(hot.spills))
 		spill_end(ESCA_EXIT_MS);
 	if (ends)
 		ahead_end();
@@ -72,7 +71,7 @@ static void life_prepare(void)
 	ahead_forks();
 	flush();
 	/* The child may write to what it inherits: what came before goes first. */
-	if (SHARED(spill_total))
+	if (SHARED(hot.spills))
 		spill_rest();
 }
 
@@ -80,8 +79,8 @@ void life_child(void)
 {
 	ahead_forks();
 	stats_child();
-	if (life_alive)
-		*life_alive = 1;
+	if (hot.alive)
+		*hot.alive = 1;
 	spill_child();
 	turn_child();
 	fd_child();
@@ -124,12 +123,12 @@ static void life_confined(void)
 	if (hands_off())
 		return;
 	queue_flush_all();
-	if (spill_total) {
+	if (hot.spills) {
 		spill_rest();
 		spill_finish_all(ESCA_EXIT_MS);
 	}
 	backend = &backend_direct;
-	life_over = true;
+	hot.over = true;
 }
 
 static bool life_call(long *ret, long nr, const long *a)
@@ -157,7 +156,7 @@ static bool life_call(long *ret, long nr, const long *a)
 		if (args && !(args->flags & CLONE_VM) && !args->stack)
 			goto forks;
 		flush();
-		SHARE(life_over, true);
+		SHARE(hot.over, true);
 		return false;
 	case SYS_clone:
 		if (a[0] & CLONE_VM) {
@@ -166,7 +165,7 @@ static bool life_call(long *ret, long nr, const long *a)
 			 * ours are not to be told apart any more.
 			 */
 			flush();
-			SHARE(life_over, true);
+			SHARE(hot.over, true);
 			return false;
 		}
 		if (a[1])
@@ -219,7 +218,7 @@ void life_thread(void)
 	if (us > 1000) {
 		uint64_t per_us = (tsc() - start_tsc) / (uint64_t)us;
 
-		SHARE(queue_age_ticks, per_us * settings.age_us);
+		SHARE(queue_age_ticks, per_us * hot.settings.age_us);
 		SHARE(queue_long_ticks, per_us * ESCA_LONG_TURN);
 		stats_clock(per_us);
 	}
@@ -235,8 +234,8 @@ void life_start(void)
 			  -1, 0);
 	if (!raw_is_error(map)) {
 		if (!raw_syscall(SYS_madvise, map, 4096, MADV_WIPEONFORK, 0, 0, 0)) {
-			life_alive = (volatile char *)map;
-			*life_alive = 1;
+			hot.alive = (volatile char *)map;
+			*hot.alive = 1;
 		}
 	}
 	pthread_key_create(&key, thread_end);
@@ -258,7 +257,7 @@ __attribute__((destructor)) static void life_end(void)
 {
 	if (esca_hooks.finish != life_finish)
 		return;
-	life_ends = !SHARED(life_over);
-	SHARE(life_over, true);
+	life_ends = !SHARED(hot.over);
+	SHARE(hot.over, true);
 	life_finish(true);
 }

@@ -21,7 +21,7 @@
  *	ring=PATH	struct record_area to record into (mode record), likewise
  */
 #define ESCA_PLAN_ENV "ESCA_RUNTIME"
-#define ESCA_PLAN_ABI 2
+#define ESCA_PLAN_ABI 3
 
 /**
  * For tests of what happens when the kernel takes less than was promised, which it rarely does: so
@@ -109,7 +109,8 @@ static inline uint64_t esca_delay_floor(unsigned int bucket)
 
 /**
  * struct esca_stats_slot - the counters of one thread; written by it alone, read by the tool at any
- * time. A slot belongs to the process of its first thread for good, so a dead worker's counts stay;
+ * time; what is counted most often is in its first two cache lines. A slot belongs to the process
+ * of its first thread for good, so a dead worker's counts stay;
  * @busy: a thread counts there.
  */
 struct esca_stats_slot {
@@ -123,14 +124,14 @@ struct esca_stats_slot {
 	uint64_t crossings;    /* times the runtime entered the kernel, for whatever reason */
 	uint64_t deferred;     /* calls answered at once and made later */
 	uint64_t answered;     /* calls answered without the kernel, not made later */
-	uint64_t short_writes; /* flushes that the kernel took only in part */
-	uint64_t errors;       /* flushed calls that failed and are owed to the server */
-	uint64_t spills;       /* times bytes had to wait in the runtime for the peer */
-	uint64_t bytes_copied; /* payload copied into the queue */
+	uint64_t passed[ESCA_PASS_MAX]; /* calls handed to the kernel as they came */
+	uint64_t short_writes;		/* flushes that the kernel took only in part */
+	uint64_t errors;		/* flushed calls that failed and are owed to the server */
+	uint64_t spills;		/* times bytes had to wait in the runtime for the peer */
+	uint64_t bytes_copied;		/* payload copied into the queue */
 	uint64_t fused[ESCA_FUSE_MAX];
-	uint64_t passed[ESCA_PASS_MAX];	    /* calls handed to the kernel as they came */
 	uint64_t delay[ESCA_DELAY_BUCKETS]; /* deferred operations by time waited; see below */
-};
+} __attribute__((aligned(64)));
 
 /* The bounds of mode run. What is over one takes the plain way: flush, then the real call.
  * esca-run(1) and the analysis (through cli/advise.h) quote them. */

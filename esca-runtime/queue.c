@@ -400,9 +400,9 @@ void queue_room(struct queue *q, size_t len)
 		q->now = tsc();
 	if (!q->n)
 		q->t0 = q->now;
-	else if (unlikely(q->n >= settings.calls || q->nops >= ESCA_QUEUE_CALLS - 1 ||
+	else if (unlikely(q->n >= hot.settings.calls || q->nops >= ESCA_QUEUE_CALLS - 1 ||
 			  q->nctls >= ESCA_QUEUE_CALLS || q->nsegs >= QUEUE_SEGS - 1 ||
-			  q->used + len > settings.bytes ||
+			  q->used + len > hot.settings.bytes ||
 			  q->now - q->t0 > SHARED(queue_age_ticks))) {
 		queue_flush_locked(q, NULL);
 		q->t0 = q->now = tsc();

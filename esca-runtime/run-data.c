@@ -139,7 +139,7 @@ static IN_FRAME long out(struct fd_entry *e, long fd, const struct iovec *iov, u
 	}
 	lines_first(e);
 	if (e->cls == FD_LOG && fusing(ESCA_FUSE_LOG) && !sock && fd > 2 && self.q &&
-	    self.q->in_turn && !SHARED(life_over) && !SHARED(fd_size_limited) && !fd_barred(e)) {
+	    self.q->in_turn && !SHARED(hot.over) && !SHARED(fd_size_limited) && !fd_barred(e)) {
 		len = iov_small(iov, n);
 		if (len && len <= ESCA_LOG_MAX) {
 			ret = queue_log(e, (int)fd, iov, (unsigned int)n, len);

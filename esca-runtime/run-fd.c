@@ -26,7 +26,7 @@ static long make(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 	ret = pass(CALL);
 	if (unlikely(ret == -EMFILE || ret == -ENFILE)) {
 		queue_flush_all();
-		if (SHARED(spill_total))
+		if (SHARED(hot.spills))
 			spill_finish_all(0);
 		ret = pass(CALL);
 	}

@@ -14,7 +14,7 @@
 #include <esca-runtime/handlers.h>
 
 const struct backend *backend = &backend_direct;
-struct settings settings;
+struct hot hot;
 
 static uint32_t at_most(uint32_t v, uint32_t max)
 {
@@ -106,11 +106,11 @@ int run_start(const struct esca_plan *plan)
 {
 	unsigned int i;
 
-	settings.fuse = plan->fuse;
-	settings.calls = at_most(plan->calls, ESCA_QUEUE_CALLS);
-	settings.bytes = at_most(plan->bytes, ESCA_QUEUE_BYTES);
-	settings.age_us = plan->age_us;
-	queue_age_ticks = (uint64_t)settings.age_us * 2000; /* until the clock is known */
+	hot.settings.fuse = plan->fuse;
+	hot.settings.calls = at_most(plan->calls, ESCA_QUEUE_CALLS);
+	hot.settings.bytes = at_most(plan->bytes, ESCA_QUEUE_BYTES);
+	hot.settings.age_us = plan->age_us;
+	queue_age_ticks = (uint64_t)hot.settings.age_us * 2000; /* until the clock is known */
 	queue_long_ticks = (uint64_t)ESCA_LONG_TURN * 2000;
 #ifdef HAVE_LIBURING
 	if (!strcmp(plan->backend, "uring") && !backend_uring.probe())

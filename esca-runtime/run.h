@@ -48,13 +48,13 @@ enum count {
 	C_CROSSINGS,
 	C_DEFERRED,
 	C_ANSWERED,
-	C_SHORT,
+	C_PASSED,
+	C_SHORT = C_PASSED + ESCA_PASS_MAX,
 	C_ERRORS,
 	C_SPILLS,
 	C_COPIED,
 	C_FUSED,
-	C_PASSED = C_FUSED + ESCA_FUSE_MAX,
-	C_DELAY = C_PASSED + ESCA_PASS_MAX,
+	C_DELAY = C_FUSED + ESCA_FUSE_MAX,
 	C_MAX = C_DELAY + ESCA_DELAY_BUCKETS,
 };
 
@@ -84,12 +84,28 @@ struct settings {
 	uint32_t fuse;
 	uint32_t calls, bytes, age_us;
 };
-extern struct settings settings;
+
+/**
+ * struct hot - what all calls look at, in one cache line: the server and the kernel leave little of
+ * ours in the cache.
+ */
+struct hot {
+	struct settings settings;
+	uint32_t spills; /* how many spills there are in the process (spill.c) */
+	uint32_t errors; /* how many descriptors are owed an error (late-error.c) */
+	uint32_t aheads; /* how many slots hold something that was read ahead (ahead.c) */
+	/* nothing is deferred any more, and no call made that is not the server's: the process is
+	 * ending, or has a seccomp filter of its own, or threads that libc did not make (life.c) */
+	bool over;
+	/* one page that a fork wipes: 0 in a child that libc's handlers did not see; NULL: none */
+	volatile char *alive;
+} __attribute__((aligned(64)));
+extern struct hot hot;
 
 /** fusing() - is fusion @f on? fused() - count a call that needed no operation because of @f. */
 static inline bool fusing(enum esca_fusion f)
 {
-	return settings.fuse & 1u << f;
+	return hot.settings.fuse & 1u << f;
 }
 
 /* --- threads --- */
@@ -188,49 +204,51 @@ enum fd_ctl {
  * threads write besides is no bit of flags, since that would lose one of two changes.
  */
 struct fd_entry {
+	/* --- what most calls look at: one cache line --- */
 	uint8_t cls;
 	uint8_t ctl;
 	uint16_t flags;
 	bool shared;	     /* two threads use it, or an error of it was found by a flush */
-	bool fired;	     /* its EPOLLONESHOT registration has reported and is not armed again */
-	bool reads;	     /* opened O_RDONLY; what it is, its first fstat() tells */
 	uint8_t log_pending; /* lines of it wait in owner's queue */
-	uint8_t cork, nodelay;		 /* what the kernel has: 0, 1, OPT_UNKNOWN */
-	uint8_t cork_want, nodelay_want; /* what the server set; applied at the flush */
-	bool open;   /* its last packet may be held back: its last bytes came with MSG_MORE */
-	bool pieces; /* pieces of this file wait in owner's queue */
+	bool pieces;	     /* pieces of this file wait in owner's queue */
+	bool open; /* its last packet may be held back: its last bytes came with MSG_MORE */
 	/* the peer has a lot to read first: the socket is likely full until it says something */
 	bool bulk;
+	bool fired;   /* its EPOLLONESHOT registration has reported and is not armed again */
 	uint16_t err; /* errno owed to the server, 0 if none */
 	/* bytes that may still be answered ahead before the kernel is asked again */
 	uint32_t credit;
-	uint32_t gen;	     /* FD_EPOLL: distinguishes instances that had the same number */
 	struct queue *owner; /* thread that queued on it; FD_EPOLL: thread that waits on it */
 	struct op *op;	     /* what waits in owner's queue */
 	struct spill *spill; /* what the kernel did not take */
 	struct slot *ahead;  /* what was read ahead (ahead.c) */
-	uint8_t ahead_bad;   /* how often that was of no use */
-	bool tagged;  /* the kernel's epoll registration is ours (spill.c), not the server's */
-	bool indexed; /* in the index of registrations (turn.c) */
-	bool twin;    /* another registration has the same data: its events say nothing */
-	bool forked;  /* a child may hold it too, so our close is not the last */
+	int32_t reg_ep;	     /* epoll instance it is registered in, plus 1; 0: none */
+	uint32_t reg_gen;    /* the gen of that */
+	uint32_t reg_events; /* and for what */
 	/* of an epoll instance: its events are looked at (turn_events()); server data of it looks
 	 * like our tags; it may report our tags when nothing is spilled */
 	bool heed, tag_clash, tags;
+	bool twin; /* another registration has the same data: its events say nothing */
+	/* --- */
+	uint32_t gen;	       /* FD_EPOLL: distinguishes instances that had the same number */
+	uint8_t cork, nodelay; /* what the kernel has: 0, 1, OPT_UNKNOWN */
+	uint8_t cork_want, nodelay_want; /* what the server set; applied at the flush */
+	bool reads;			 /* opened O_RDONLY; what it is, its first fstat() tells */
+	uint8_t ahead_bad;		 /* how often reading ahead was of no use */
+	bool tagged;	  /* the kernel's epoll registration is ours (spill.c), not the server's */
+	bool indexed;	  /* in the index of registrations (turn.c) */
+	bool forked;	  /* a child may hold it too, so our close is not the last */
 	uint64_t drained; /* turn in which a read came back short, so nothing is left to read */
 	/* --- where its events come from: the server's registration, and what the kernel has --- */
-	int32_t reg_ep; /* epoll instance it is registered in, plus 1; 0: none */
-	uint32_t reg_gen;
-	uint32_t reg_events;
-	uint32_t kernel_events; /* while ctl is CTL_MOD or CTL_DEL: what the kernel has */
 	uint64_t reg_data;
 	uint64_t kernel_data;
-	struct queue *poll_q; /* thread that polls it, or selects on it */
-	uint64_t ready_turn;  /* the turn whose wait reported it, and what it reported */
-	uint32_t ready;
+	uint32_t kernel_events;	 /* while ctl is CTL_MOD or CTL_DEL: what the kernel has */
+	uint32_t ready;		 /* what the wait of ready_turn reported */
+	uint64_t ready_turn;	 /* the last turn whose wait reported it */
+	struct queue *poll_q;	 /* thread that polls it, or selects on it */
 	int32_t index_next;	 /* turn.c: next in its chain, plus 1 */
 	uint64_t dev, ino, size; /* of a file; 0: not known, or not to be relied on */
-};
+} __attribute__((aligned(64)));
 
 extern struct fd_entry fd_table[ESCA_FD_MAX];
 
@@ -589,8 +607,6 @@ void piece_lost(struct queue *q, const struct fd_entry *in);
 
 /* --- what went wrong late --- */
 
-extern uint32_t spill_total; /* how many spills exist in the process */
-
 /** spill_add() - @len bytes at @skip of the segments were not taken. Lock of the owner held. */
 void spill_add(struct fd_entry *e, int fd, const struct iovec *iov, unsigned int niov, size_t skip);
 /** spill_drain() - offer them again. Return: true if nothing is left. Takes the owner's lock. */
@@ -648,8 +664,6 @@ void late_error(struct fd_entry *e, int fd, int err);
 int late_error_take(struct fd_entry *e);
 /** late_error_drop() - it is owed no longer. */
 void late_error_drop(struct fd_entry *e);
-/** How many descriptors are owed one. */
-extern uint32_t late_errors;
 /** late_error_shows() - does a wait report it? A broken pipe is no error of the socket to poll(2).
  */
 static inline bool late_error_shows(const struct fd_entry *e)
@@ -686,8 +700,6 @@ void registration_set(struct fd_entry *e, struct fd_entry *ep, long epfd,
 void registration_drop(struct fd_entry *e);
 
 /* --- read-ahead (ahead.c) --- */
-
-extern uint32_t ahead_held; /* how many slots hold something, in the process */
 
 /** ahead_fetch() - a turn begins with @evs of epoll instance @ep: fetch what there is to read. */
 void ahead_fetch(int epfd, const struct fd_entry *ep, const struct epoll_event *evs, int n);
@@ -773,20 +785,13 @@ void life_start(void);
 void life_thread(void);
 /** life_child() - we are a fork child. life_look() - are we one, and nobody told us? */
 void life_child(void);
-/** One page that a fork wipes: 0 in a child that libc's handlers did not see; NULL: no such page.
- */
-extern volatile char *life_alive;
-
 static inline void life_look(void)
 {
-	if (unlikely(life_alive && !*life_alive))
+	if (unlikely(hot.alive && !*hot.alive))
 		life_child();
 }
 
-/** Nothing is deferred any more, and no call made that is not the server's: the process is ending,
- * or has a seccomp filter of its own, or threads that libc did not make. */
-extern bool life_over;
-/** life_ends - it is over only because the process is ending. */
+/** life_ends - calls do not wait any more (hot.over) only because the process is ending. */
 extern bool life_ends;
 
 #endif

@@ -41,7 +41,7 @@ static bool hold(int sig, siginfo_t *info, ucontext_t *context)
 
 	/* A filter of the server may not allow what follows, and threads that libc did not make may
 	 * share what we know of ours. */
-	if (((FAULTS & BIT(sig)) && info->si_code > 0) || (SHARED(life_over) && !life_ends))
+	if (((FAULTS & BIT(sig)) && info->si_code > 0) || (SHARED(hot.over) && !life_ends))
 		return false;
 	/* With SA_NODEFER it would be delivered at once. */
 	set_mask(&all, &now);

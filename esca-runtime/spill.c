@@ -34,7 +34,6 @@ struct spill {
 	char data[];
 };
 
-uint32_t spill_total;
 static uint32_t undriven; /* of them, those that no event drives or whose age must be watched */
 static uint32_t list_lock;
 static struct spill *list;
@@ -156,7 +155,7 @@ void spill_add(struct fd_entry *e, int fd, const struct iovec *iov, unsigned int
 		list->prev = s;
 	list = s;
 	unlock_list();
-	__atomic_fetch_add(&spill_total, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&hot.spills, 1, __ATOMIC_RELAXED);
 	count(C_SPILLS, 1);
 	arm(e, s);
 }
@@ -172,7 +171,7 @@ static void release(struct fd_entry *e, struct spill *s)
 	if (s->next)
 		s->next->prev = s->prev;
 	unlock_list();
-	__atomic_fetch_sub(&spill_total, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_sub(&hot.spills, 1, __ATOMIC_RELAXED);
 	__atomic_store_n(&e->spill, NULL, __ATOMIC_RELEASE);
 	kernel(SYS_munmap, (long)s, (long)s->size, 0, 0, 0);
 }
@@ -309,7 +308,7 @@ void spill_finish_all(int ms)
 	struct pollfd p[SNAPSHOT];
 	int fds[SNAPSHOT];
 
-	while (SHARED(spill_total)) {
+	while (SHARED(hot.spills)) {
 		unsigned int n = snapshot(fds, SNAPSHOT, false), i, left = 0;
 		uint64_t now = now_ms();
 
@@ -573,6 +572,6 @@ void spill_child(void)
 {
 	list = NULL;
 	list_lock = 0;
-	spill_total = 0;
+	hot.spills = 0;
 	undriven = 0;
 }

@@ -16,8 +16,8 @@ static uint32_t backend_id;
 static __thread struct esca_stats_slot *slot;
 static __thread uint64_t nowhere[C_MAX];
 
-_Static_assert(sizeof(struct esca_stats_slot) ==
-			       offsetof(struct esca_stats_slot, turns) + C_MAX * sizeof(uint64_t) &&
+_Static_assert(offsetof(struct esca_stats_slot, delay) == offsetof(struct esca_stats_slot, turns) +
+								  C_DELAY * sizeof(uint64_t) &&
 		       offsetof(struct esca_stats_slot, passed) ==
 			       offsetof(struct esca_stats_slot, turns) +
 				       C_PASSED * sizeof(uint64_t),

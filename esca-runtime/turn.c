@@ -132,7 +132,7 @@ void turn_child(void)
 
 void turn_begin(unsigned int n)
 {
-	struct queue *q = life_over ? NULL : queue_get();
+	struct queue *q = hot.over ? NULL : queue_get();
 	unsigned int cut = n < 1024 ? n : 1024;
 	uint16_t long_score, plain, gain;
 

@@ -104,7 +104,7 @@ static long flush_ready(const struct fd_entry *ep, long nr, long a0, long a1, lo
 
 	if (!fusing(ESCA_FUSE_WAIT) || !ep || SHARED(ep->owner) != q || SHARED(ep->shared) ||
 	    (int)a2 <= 0 || (nr != SYS_epoll_wait && a4) ||
-	    (nr == SYS_epoll_pwait2 ? a3 != 0 : (int)a3 == 0) || SHARED(spill_total)) {
+	    (nr == SYS_epoll_pwait2 ? a3 != 0 : (int)a3 == 0) || SHARED(hot.spills)) {
 		queue_flush(q);
 		return 0;
 	}
@@ -140,7 +140,7 @@ long wait_epoll(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 	owner = ep ? SHARED(ep->owner) : NULL;
 	if (unlikely(owner && owner != self.q))
 		taken_over(ep);
-	if (unlikely(SHARED(ahead_held))) {
+	if (unlikely(SHARED(hot.aheads))) {
 		flush();
 		turn_end();
 		n = ahead_wait(nr, a0, a1, a2, a3, a4, a5);
@@ -149,7 +149,7 @@ long wait_epoll(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 	}
 	n = queue_waits(self.q) ? flush_ready(ep, nr, a0, a1, a2, a3, a4) : 0;
 	turn_end();
-	if (!n && unlikely(SHARED(spill_total))) {
+	if (!n && unlikely(SHARED(hot.spills))) {
 		n = wait_spilled(nr, a0, a1, a2, a3, a4, a5);
 	} else {
 		if (!n) {
@@ -160,7 +160,7 @@ long wait_epoll(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 		 * This flush, or that of another thread meanwhile, may have
 		 * spilled; or a tag of ours is left from a spill that is over.
 		 */
-		if (n > 0 && unlikely(SHARED(spill_total) || (ep && SHARED(ep->tags)))) {
+		if (n > 0 && unlikely(SHARED(hot.spills) || (ep && SHARED(ep->tags)))) {
 			n = spill_events((struct epoll_event *)a1, (int)n);
 			if (!n)
 				n = wait_spilled(nr, a0, a1, a2, a3, a4, a5);
@@ -175,7 +175,7 @@ waited:
 				claim(ep);
 			if (SHARED(ep->heed))
 				turn_events((int)a0, ep, (const struct epoll_event *)a1, (int)n);
-			if (unlikely(SHARED(late_errors)))
+			if (unlikely(SHARED(hot.errors)))
 				late_error_events((int)a0, ep, (struct epoll_event *)a1, (int)n);
 			if (fusing(ESCA_FUSE_AHEAD))
 				ahead_fetch((int)a0, ep, (const struct epoll_event *)a1, (int)n);
@@ -252,7 +252,7 @@ static long poll_spilled(long a0, long a1, int timeout)
 		if (left < 0)
 			left = 0;
 		n = pass(SYS_poll, a0, a1,
-			 SHARED(spill_total) && left > SPILL_SLICE ? SPILL_SLICE : left, 0, 0, 0);
+			 SHARED(hot.spills) && left > SPILL_SLICE ? SPILL_SLICE : left, 0, 0, 0);
 		if (n || (end >= 0 && now_ns() >= end))
 			return n;
 		spill_finish_all(0);
@@ -269,19 +269,19 @@ long wait_other(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 	life_look();
 	flush();
 	turn_end();
-	if (unlikely(SHARED(spill_total)))
+	if (unlikely(SHARED(hot.spills)))
 		spill_rest();
-	if (unlikely(SHARED(ahead_held))) {
+	if (unlikely(SHARED(hot.aheads))) {
 		n = ahead_poll(nr, a0, a1, a2, a3, a4, a5);
 		if (n != NOT_QUEUED)
 			return n;
 	}
-	if (unlikely(SHARED(spill_total)) && nr == SYS_poll)
+	if (unlikely(SHARED(hot.spills)) && nr == SYS_poll)
 		n = poll_spilled(a0, a1, (int)a2);
 	else
 		n = pass(nr, a0, a1, a2, a3, a4, a5);
 	if (n > 0) {
-		if (unlikely(SHARED(late_errors)))
+		if (unlikely(SHARED(hot.errors)))
 			late_polled(nr, a0, a1);
 		watched(nr, a0, a1, a2, a3, (unsigned int)n);
 	}
