@@ -127,7 +127,7 @@ void fd_probe(struct fd_entry *e, int fd)
 		e->cls = FD_REG;
 		if ((fl & O_APPEND) && (fl & O_ACCMODE) != O_RDONLY && !(fl & (O_SYNC | O_DSYNC)))
 			e->cls = FD_LOG;
-		e->reads = (fl & O_ACCMODE) == O_RDONLY;
+		e->reads = (fl & (O_ACCMODE | O_DIRECT)) == O_RDONLY;
 		fd_learn_stat(e, &st);
 	} else {
 		e->cls = FD_OTHER;
@@ -173,7 +173,7 @@ void fd_opened(long fd, int flags)
 	if (e && (flags & (O_PATH | O_DIRECTORY)))
 		e->cls = FD_OTHER;
 	else if (e)
-		e->reads = (flags & O_ACCMODE) == O_RDONLY;
+		e->reads = (flags & (O_ACCMODE | O_DIRECT)) == O_RDONLY;
 }
 
 /* How much of a stream the kernel takes at once; source: sk_get_meminfo() in net/core/sock.c,

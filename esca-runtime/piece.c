@@ -5,7 +5,7 @@
  *
  * The server was told that so many bytes were sent because an earlier fstat(2) of its own says that
  * the file has them. If the file has become shorter since, sendfile(2) would have said so; now the
- * peer gets what there is, and then the connection ends.
+ * peer gets what there is, and then the connection is reset.
  */
 #include "config.h"
 
@@ -140,11 +140,8 @@ void piece_done(struct queue *q)
 /* What follows a cut: the connection ends, and the server hears of it. */
 void piece_break(struct fd_entry *e, int fd)
 {
-	struct linger now = {.l_onoff = 1, .l_linger = 0};
-
 	spill_discard(e);
-	kernel(SYS_setsockopt, fd, SOL_SOCKET, SO_LINGER, (long)&now, sizeof(now));
-	kernel(SYS_shutdown, fd, SHUT_RDWR, 0, 0, 0);
+	stream_reset(fd);
 	late_error(e, fd, ECONNRESET);
 }
 
@@ -192,12 +189,13 @@ void piece_send(struct queue *q, struct op *op)
 			return;
 		ret = 0;
 	}
-	if (!ret || ret == -EBADF) {
-		SHARE(p->in->size, 0);
-		piece_break(op->e, op->fd);
-	} else {
+	if (late_is_of_stream(ret)) {
 		late_error(op->e, op->fd, (int)-ret);
+		return;
 	}
+	/* Of the file, which is too short or cannot be read: the stream would not end by itself. */
+	SHARE(p->in->size, 0);
+	piece_break(op->e, op->fd);
 }
 
 void piece_lost(struct queue *q, const struct fd_entry *in)

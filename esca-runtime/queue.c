@@ -56,7 +56,7 @@ void queue_unlock(struct queue *q)
 static void reset(struct queue *q)
 {
 	q->nops = q->nsegs = q->nctls = q->nopts = q->nlines = 0;
-	q->npieces = q->nbodies = 0;
+	q->npieces = q->nafter = 0;
 	SHARE(q->nruns, 0);
 	SHARE(q->nunix, 0);
 	SHARE(q->ncloses, 0);
@@ -195,6 +195,41 @@ static void flush_logs(struct queue *q)
 	q->log_used = 0;
 }
 
+/*
+ * How many bytes of @op are to be held back with what follows them, as the server has asked for by
+ * a cork or MSG_MORE, also that of the call @real that follows at once; what was written before is
+ * not.
+ */
+static uint32_t held(const struct op *op, const struct op *real)
+{
+	bool more = op->more || op->e->cork_want == 1 || (op == real && op->e->open);
+
+	return more && op->pushed < op->bytes ? op->bytes - op->pushed : 0;
+}
+
+/* The last @len bytes of @s are to be sent after it. */
+static void cut_off(struct op *op, struct send *s, size_t len)
+{
+	struct iovec *v = (struct iovec *)s->iov + s->niov - 1;
+
+	s->len -= len;
+	op->rest = 1;
+	while (len > v->iov_len) {
+		len -= v->iov_len;
+		v--;
+		s->niov--;
+		op->rest++;
+	}
+	if (len == v->iov_len) {
+		s->niov--;
+		return;
+	}
+	memmove(v + 1, v, op->rest * sizeof(*v));
+	v[0].iov_len -= len;
+	v[1].iov_base = (char *)v[1].iov_base + v[0].iov_len;
+	v[1].iov_len = len;
+}
+
 static unsigned int collect(struct queue *q, struct op *more)
 {
 	unsigned int n = 0, niov = 0;
@@ -202,21 +237,28 @@ static unsigned int collect(struct queue *q, struct op *more)
 
 	for (op = q->list.next; op != &q->list; op = op->next) {
 		struct send *s = &q->sends[n];
+		uint32_t back;
 		unsigned int seg;
 
 		if (!op->nseg)
 			continue;
+		back = held(op, more);
 		s->fd = op->fd;
 		s->flags = MSG_DONTWAIT | MSG_NOSIGNAL;
-		/* What the server has corked is held back, as much of it as the kernel would. */
-		if (op->more || op == more || op->body || op->e->cork_want == 1)
-			s->flags |= MSG_MORE;
 		s->iov = &q->iov[niov];
 		s->niov = op->nseg;
 		s->len = op->bytes;
 		for (seg = op->first; seg != SEG_NONE; seg = q->segs[seg].next) {
 			q->iov[niov].iov_base = q->arena + q->segs[seg].off;
 			q->iov[niov++].iov_len = q->segs[seg].len;
+		}
+		if ((op == more && !op->e->open) || (op->body && !op->body_held) ||
+		    back == op->bytes) {
+			s->flags |= MSG_MORE;
+		} else if (unlikely(back)) {
+			cut_off(op, s, back);
+			niov++;
+			q->nafter++;
 		}
 		n++;
 	}
@@ -255,6 +297,8 @@ static struct op *op_new(struct queue *q, struct fd_entry *e, int fd)
 	op->nseg = 0;
 	op->first = op->last = SEG_NONE;
 	op->more = op->cut = false;
+	op->rest = 0;
+	op->pushed = 0;
 	op->end = 0;
 	op->body = 0;
 	op->next = &q->list;
@@ -297,6 +341,25 @@ static void end(struct op *op)
 	kernel(SYS_close, fd, 0, 0, 0, 0);
 }
 
+/* What is held back of @op follows what is not. */
+static void send_rest(struct queue *q, struct op *op, struct send *s)
+{
+	struct send r = *s;
+
+	if (s->result != (long)s->len) {
+		s->niov += op->rest;
+		s->len = op->bytes;
+		settle(q, op, s);
+		return;
+	}
+	r.flags |= MSG_MORE;
+	r.iov = s->iov + s->niov;
+	r.niov = op->rest;
+	r.len = op->bytes - s->len;
+	backend_direct.send(q, &r, 1);
+	settle(q, op, &r);
+}
+
 /*
  * If not all of it went out, what is to be done about that must know which one-shot registrations
  * have just reported.
@@ -307,7 +370,7 @@ static int send_ready(struct queue *q, unsigned int n, struct harvest *h)
 	unsigned int i;
 
 	for (i = 0; i < n && ready; i++)
-		if (unlikely(q->sends[i].result != (long)q->sends[i].len || q->nbodies)) {
+		if (unlikely(q->sends[i].result != (long)q->sends[i].len || q->nafter)) {
 			turn_events(h->ep, fd_get(h->ep), h->evs, ready);
 			break;
 		}
@@ -348,11 +411,13 @@ static int flush_with(struct queue *q, struct op *more, struct harvest *h)
 		if (op->end & END_CLOSE)
 			op->e->flags &= (uint16_t)~FD_ZOMBIE;
 		count(C_DELAY + esca_delay_bucket(now - op->t0), 1);
-		if (op->nseg)
+		if (unlikely(op->rest))
+			send_rest(q, op, &q->sends[i++]);
+		else if (op->nseg)
 			settle(q, op, &q->sends[i++]);
-		if (op->body && !op->e->spill && !op->e->err) {
+		if (op->body && !op->cut && !op->e->spill && !op->e->err) {
 			/* Its end is held back as well. */
-			if (op->e->cork_want == 1)
+			if (op->body_held && op->e->cork_want == 1)
 				sets += fuse_apply_opts(op->e, op->fd);
 			piece_send(q, op);
 		}
@@ -464,7 +529,7 @@ static void op_drop_if_empty(struct queue *q, struct op *op)
 }
 
 /* @len bytes at the end of the arena belong to @op now. */
-static void op_extend(struct queue *q, struct op *op, size_t len, enum esca_fusion how)
+static void op_extend(struct queue *q, struct op *op, size_t len, enum esca_fusion how, bool more)
 {
 	struct seg *last = op->last != SEG_NONE ? &q->segs[op->last] : NULL;
 
@@ -486,6 +551,9 @@ static void op_extend(struct queue *q, struct op *op, size_t len, enum esca_fusi
 		op->nseg++;
 	}
 	op->bytes += (uint32_t)len;
+	op->more = more;
+	if (!more && op->e->cork_want != 1)
+		op->pushed = op->bytes;
 	op->e->credit -= len < op->e->credit ? (uint32_t)len : op->e->credit;
 	q->used += (uint32_t)len;
 	SHARE(q->n, q->n + 1);
@@ -518,8 +586,7 @@ long queue_send(struct fd_entry *e, int fd, const struct iovec *iov, unsigned in
 		memcpy(to, iov[i].iov_base, iov[i].iov_len);
 		to += iov[i].iov_len;
 	}
-	op_extend(q, op, len, ESCA_FUSE_MERGE);
-	op->more = flags & MSG_MORE;
+	op_extend(q, op, len, ESCA_FUSE_MERGE, flags & MSG_MORE);
 	ret = (long)len;
 out:
 	queue_unlock(q);
@@ -545,7 +612,8 @@ static bool queue_body(struct queue *q, struct fd_entry *e, int fd, struct fd_en
 	}
 	piece_add(q, in, in_fd, off, len);
 	op->body = q->npieces;
-	q->nbodies++;
+	op->body_held = op->e->cork_want == 1;
+	q->nafter++;
 	op->more = false;
 	if (op->nseg)
 		merged(q, ESCA_FUSE_HEADER, 1);
@@ -592,8 +660,7 @@ long queue_file(struct fd_entry *e, int fd, struct fd_entry *in, int in_fd, off_
 		op_drop_if_empty(q, op);
 		goto out;
 	}
-	op_extend(q, op, (size_t)got, ESCA_FUSE_HEADER);
-	op->more = false;
+	op_extend(q, op, (size_t)got, ESCA_FUSE_HEADER, false);
 	*off += got;
 	ret = got;
 out:
@@ -611,6 +678,9 @@ long queue_opt(struct fd_entry *e, int fd, int name, int value)
 	/* Even without a change it sends what MSG_MORE or a cork holds back: a call that counts. */
 	if (e->open || (name == TCP_NODELAY && value && e->cork_want == 1))
 		goto out;
+	/* The kernel sends what it holds when a cork ends, also if another begins at once. */
+	if (name == TCP_CORK && value && SHARED(e->cork) == 1 && e->cork_want == 0)
+		queue_flush_locked(q, NULL);
 	op = op_at_end(q, e, fd, 0, ESCA_FUSE_CORK);
 	if (!op)
 		goto out;
@@ -622,8 +692,11 @@ long queue_opt(struct fd_entry *e, int fd, int name, int value)
 		e->nodelay_want = (uint8_t)value;
 	else
 		e->cork_want = (uint8_t)value;
-	if (!value && name == TCP_CORK)
+	if (!value && name == TCP_CORK) {
 		op->more = false;
+		op->pushed = op->bytes;
+		op->body_held = false;
+	}
 out:
 	queue_unlock(q);
 	return ret;

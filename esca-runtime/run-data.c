@@ -16,8 +16,7 @@
 /* A server that was told that a stream is broken is not told that a later write succeeds. */
 static long told(struct fd_entry *e, long ret)
 {
-	if (unlikely(ret == -EPIPE || ret == -ECONNRESET || ret == -ETIMEDOUT || ret == -ENOTCONN ||
-		     ret == -EHOSTUNREACH || ret == -ENETUNREACH))
+	if (unlikely(late_is_of_stream(ret)))
 		e->flags |= FD_NODEFER;
 	return ret;
 }
@@ -404,9 +403,9 @@ static size_t wanted(long nr, long a1, long a2, long a3)
 
 /*
  * A read of the stream @e came back short: it is drained. The next one in this turn is answered
- * with EAGAIN, once. What came since is reported by the next wait: where the registration is
- * level-triggered always; where it is edge-triggered it makes a new edge, unless it came before
- * the edge was taken, and that would have been reported with it as EPOLLRDHUP (semantics: F9).
+ * with EAGAIN, once. What came since is reported by the next wait, if the registration is
+ * level-triggered; by edges it may not be, as a read also stops short at urgent data, and what is
+ * behind that makes no new edge (semantics: F9 has it for edges too).
  * Where the wait reported an end, the server may know that a read cannot find nothing.
  */
 static void note_drained(struct fd_entry *e, long fd)
@@ -421,7 +420,7 @@ static void note_drained(struct fd_entry *e, long fd)
 		return;
 	}
 	if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) || !(e->reg_events & EPOLLIN) ||
-	    ((e->reg_events & EPOLLET) && !(e->reg_events & EPOLLRDHUP)))
+	    (e->reg_events & EPOLLET))
 		return;
 	e->drained = self.q->turn;
 }

@@ -276,6 +276,9 @@ ON_FD(run_fcntl)
 	case F_SETFL:
 		flush_of(e);
 		ret = pass(CALL);
+		/* It may read past the page cache from now on. */
+		if (!ret && e)
+			e->reads = false;
 		if (!ret && e && e->cls != FD_UNKNOWN) {
 			set_nonblock(e, a0, a2 & O_NONBLOCK);
 			if (e->cls == FD_LOG || e->cls == FD_REG)

@@ -356,10 +356,14 @@ struct op {
 	uint64_t t0; /* tsc of its first constituent */
 	uint32_t bytes;
 	uint16_t nseg, first, last;
-	bool more;     /* MSG_MORE on the last constituent */
-	bool cut;      /* a file was too short: after these bytes the stream ends */
-	uint8_t end;   /* what follows the bytes: enum op_end */
-	uint16_t body; /* the piece of a file that follows the bytes, plus 1; 0: none */
+	bool more;	/* MSG_MORE on the last constituent */
+	bool cut;	/* a file was too short: after these bytes the stream ends */
+	uint8_t end;	/* what follows the bytes: enum op_end */
+	uint16_t body;	/* the piece of a file that follows the bytes, plus 1; 0: none */
+	bool body_held; /* the server had corked the stream when it sent that */
+	uint16_t rest;	/* in a flush: so many iov are sent after the others */
+	uint32_t
+		pushed; /* so many of bytes may not be held back: no cork or MSG_MORE was on them */
 };
 
 enum op_end {
@@ -439,8 +443,9 @@ struct queue {
 	uint16_t ncloses; /* descriptors that the server has closed and that are still open */
 	uint16_t nopts;	  /* options set since the last flush */
 	uint16_t nlines;  /* lines in runs */
-	uint16_t npieces, nbodies; /* pieces of files, and those that are the body of an op */
-	uint16_t plain_pieces;	   /* so many pieces of files more do not wait */
+	uint16_t npieces;
+	uint16_t nafter;       /* what a flush sends by itself, after the batch: bodies, rests */
+	uint16_t plain_pieces; /* so many pieces of files more do not wait */
 	uint32_t used, log_used;
 	uint64_t t0;	/* tsc when the oldest was queued */
 	uint64_t now;	/* tsc at the last queue_room() */
@@ -451,7 +456,7 @@ struct queue {
 	struct log_run runs[LOG_RUNS];
 	struct piece pieces[ESCA_QUEUE_CALLS];
 	struct recv reads[ESCA_QUEUE_CALLS];
-	struct iovec iov[QUEUE_SEGS];
+	struct iovec iov[QUEUE_SEGS + ESCA_QUEUE_CALLS];
 	struct send sends[ESCA_QUEUE_CALLS];
 	struct msghdr msgs[ESCA_QUEUE_CALLS];
 	struct queue *all_next;
@@ -624,6 +629,11 @@ void spill_rest(void);
 void spill_end(int ms);
 /** spill_settle() - another holder may write to it next: get it empty, or reset the connection. */
 void spill_settle(struct fd_entry *e, int fd);
+/**
+ * stream_reset() - the connection ends, and the peer sees a reset, not the end of a stream that
+ * looks complete.
+ */
+void stream_reset(int fd);
 /** spill_discard() - the bytes will never be sent. Lock of the owner held. */
 void spill_discard(struct fd_entry *e);
 /**
@@ -660,6 +670,13 @@ void spill_child(void);
  * late_error() - a queued operation failed with @err after it was answered. Lock of the owner held.
  */
 void late_error(struct fd_entry *e, int fd, int err);
+/** late_is_of_stream() - is @ret an error of the connection, which has then ended? */
+static inline bool late_is_of_stream(long ret)
+{
+	return ret == -EPIPE || ret == -ECONNRESET || ret == -ETIMEDOUT || ret == -ENOTCONN ||
+	       ret == -EHOSTUNREACH || ret == -ENETUNREACH;
+}
+
 /** late_error_take() - the error owed, which is then no longer owed; 0 if none. */
 int late_error_take(struct fd_entry *e);
 /** late_error_drop() - it is owed no longer. */

@@ -251,14 +251,19 @@ void spill_finish(struct fd_entry *e, int fd, int ms)
 	}
 }
 
+/* Source: tcp_disconnect() of net/ipv4/tcp.c; other streams have no reset. */
+void stream_reset(int fd)
+{
+	const struct sockaddr none = {.sa_family = AF_UNSPEC};
+
+	if (raw_is_error(kernel(SYS_connect, fd, (long)&none, sizeof(none), 0, 0)))
+		kernel(SYS_shutdown, fd, SHUT_RDWR, 0, 0, 0);
+}
+
 /* Give the connection up: what is left is lost to the peer, who sees a reset. */
 static void reset_locked(struct fd_entry *e, struct spill *s)
 {
-	struct linger now = {.l_onoff = 1, .l_linger = 0};
-
-	kernel(SYS_setsockopt, s->fd, SOL_SOCKET, SO_LINGER, (long)&now, sizeof(now));
-	if (!(e->flags & FD_ZOMBIE))
-		kernel(SYS_shutdown, s->fd, SHUT_RDWR, 0, 0, 0);
+	stream_reset(s->fd);
 	finished(e, s, ECONNRESET);
 }
 
