@@ -142,9 +142,7 @@ struct esca_stats_slot {
 #define ESCA_COPY_MAX (16 << 10)
 /* Bytes of a file that are worth reading to be sent in one packet with the header. */
 #define ESCA_FILE_MAX (24 << 10)
-/* Bytes of a file that are worth reading if they could be sent from the page cache as well. */
-/* Of these, so many are copied even if the file could be sent from the page cache: that costs more.
- */
+/* Of these, so many are read even where the file could be sent from the page cache. */
 #define ESCA_READ_MAX (12 << 10)
 /* Bytes of a file that may wait and be sent from the page cache. */
 #define ESCA_BODY_MAX (128 << 10)

@@ -606,9 +606,15 @@ static bool queue_body(struct queue *q, struct fd_entry *e, int fd, struct fd_en
 		return false;
 	if (op->body || q->npieces >= ESCA_QUEUE_CALLS) {
 		queue_flush_locked(q, NULL);
+		q->t0 = q->now = tsc();
 		op = e->spill || e->err ? NULL : op_new(q, e, fd);
 		if (!op)
 			return false;
+	}
+	/* A flush may have found that the file is shorter than it was said to be. */
+	if (!piece_can(q, in, off, len)) {
+		op_drop_if_empty(q, op);
+		return false;
 	}
 	piece_add(q, in, in_fd, off, len);
 	op->body = q->npieces;
@@ -618,7 +624,7 @@ static bool queue_body(struct queue *q, struct fd_entry *e, int fd, struct fd_en
 	if (op->nseg)
 		merged(q, ESCA_FUSE_HEADER, 1);
 	e->credit -= len < e->credit ? (uint32_t)len : e->credit;
-	q->n++;
+	SHARE(q->n, q->n + 1);
 	count(C_DEFERRED, 1);
 	return true;
 }

@@ -667,8 +667,8 @@ static void pool_server(void)
 	watch(pool_ep, EPOLL_CTL_ADD, pool_end, EPOLLIN);
 	for (i = 0; i < POOL_CONNS; i++) {
 		fds[i] = serve_one(ep, EPOLLIN);
-		put(fds[i], "wel");
-		put(fds[i], "come");
+		put(fds[i], "abc");
+		put(fds[i], "defg");
 		watch(ep, EPOLL_CTL_DEL, fds[i], 0);
 		watch(pool_ep, EPOLL_CTL_ADD, fds[i], EPOLLIN | EPOLLONESHOT);
 	}
