@@ -431,7 +431,8 @@ long ahead_wait(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 		if (!what)
 			continue;
 		for (i = 0; i < n; i++)
-			if (turn_find((int)a0, ep, evs[i].data.u64) == e)
+			if (e->reg_ep == a0 + 1 ? turn_find((int)a0, ep, evs[i].data.u64) == e
+						: evs[i].data.u64 == data)
 				break;
 		alone = i == n;
 		if (alone) {

@@ -301,6 +301,9 @@ static void unread_server(void)
 	look(ep, "both, by edge, later", 10);
 	look(other, "both, by level", 1000);
 	for (i = 0; i < CONNS; i++)
+		watch(ep, EPOLL_CTL_MOD, fds[i], EPOLLIN | EPOLLOUT);
+	look(ep, "both, with room", 1000);
+	for (i = 0; i < CONNS; i++)
 		watch(ep, EPOLL_CTL_MOD, fds[i], EPOLLIN | EPOLLONESHOT);
 	look(ep, "both, one shot", 1000);
 	look(ep, "both, one shot, later", 10);
