@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include <analyzer/render.h>
+#include <tests/limits.h>
 
 #include "fuzz.h"
 
@@ -22,16 +23,6 @@ static const struct cost cost = {
 	.sockopt = 125,
 	.log_write = 600,
 	.uring = true,
-};
-
-static const struct limits limits = {
-	.copy_max = 16384,
-	.file_max = 24576,
-	.credit_max = 65536,
-	.log_max = 4096,
-	.queue_calls = 256,
-	.queue_bytes = 1048576,
-	.age_ns = 500000,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -15,16 +15,7 @@
 
 #include <analyzer/hazard.h>
 #include <analyzer/trace-text.h>
-
-static const struct limits limits = {
-	.copy_max = 16384,
-	.file_max = 24576,
-	.credit_max = 65536,
-	.log_max = 4096,
-	.queue_calls = 256,
-	.queue_bytes = 1048576,
-	.age_ns = 500000,
-};
+#include <tests/limits.h>
 
 /* The call that @line is, by way of a recording. */
 static struct trace_call parse_call(const char *line)

@@ -16,16 +16,7 @@
 
 #include <analyzer/loop.h>
 #include <analyzer/trace-text.h>
-
-static const struct limits limits = {
-	.copy_max = 16384,
-	.file_max = 24576,
-	.credit_max = 65536,
-	.log_max = 4096,
-	.queue_calls = 256,
-	.queue_bytes = 1048576,
-	.age_ns = 500000,
-};
+#include <tests/limits.h>
 
 static const char preamble[] = "process 1 server\nthread 1 1 a\nthread 2 1 b\n"
 			       "stack 1 0x10\nstack 1 0x20\nstack 1 0x30\n"
