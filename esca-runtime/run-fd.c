@@ -481,7 +481,7 @@ static void registered(struct fd_entry *e, struct fd_entry *ep, long epfd, int o
 	}
 	/* In two instances at once: whose events a spill would steal is not clear. */
 	if (e->reg_ep && (e->reg_ep != epfd + 1 || e->reg_gen != ep->gen))
-		e->flags |= FD_NODEFER;
+		SHARE(e->shared, true);
 	else
 		registration_set(e, ep, epfd, ev);
 }
