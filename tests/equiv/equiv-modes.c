@@ -97,8 +97,7 @@ static void peer_does(enum step step)
 	accepted[WANTED] = step;
 	/* What has spilled moves on with the server's calls, so here it must make some. */
 	while (accepted[DONE] < step)
-		if (step == READ)
-			usleep(200);
+		usleep(200);
 }
 
 static void arm(void)
