@@ -95,9 +95,8 @@ static void spin(long ms)
 static void peer_does(enum step step)
 {
 	accepted[WANTED] = step;
-	/* What has spilled moves on with the server's calls, so here it must make some. */
 	while (accepted[DONE] < step)
-		usleep(200);
+		;
 }
 
 static void arm(void)
@@ -224,8 +223,9 @@ static void modes(uint32_t trigger, enum take how, enum amount amount)
 		if (mode & EPOLLONESHOT)
 			arm();
 	}
+	/* The last of it may wait for the server's next call: the peer has it only if one comes. */
 	while (accepted[DONE] < READ)
-		;
+		usleep(200);
 	room = 0;
 	arm();
 	look("written", 10);
