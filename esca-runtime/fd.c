@@ -103,7 +103,7 @@ void fd_probe(struct fd_entry *e, int fd)
 	struct stat st;
 	long fl;
 
-	if ((e->cls != FD_UNKNOWN && e->cls != FD_SOCKET) || unlikely(hot.over))
+	if ((e->cls != FD_UNKNOWN && e->cls != FD_SOCKET) || unlikely(SHARED(hot.over)))
 		return;
 	note_high(e);
 	if (e->cls == FD_SOCKET) {
@@ -195,7 +195,7 @@ static uint32_t room(const struct fd_entry *e, int fd)
 
 bool fd_credit(struct fd_entry *e, int fd, uint32_t waits, size_t len)
 {
-	if (unlikely(hot.over))
+	if (unlikely(SHARED(hot.over)))
 		return false;
 	if (unlikely(fd_test_credit))
 		return waits + len <= fd_test_credit;

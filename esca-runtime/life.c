@@ -43,7 +43,7 @@ static void life_barrier(void)
 	flush();
 	/* What it is about may be a file to which other threads have written. */
 	if (unlikely(queue_logs_wait()))
-		queue_flush_logs(NULL);
+		queue_flush_logs(NULL, NULL);
 	if (unlikely(SHARED(hot.spills)))
 		spill_rest();
 }
@@ -123,12 +123,12 @@ static void life_confined(void)
 	if (hands_off())
 		return;
 	queue_flush_all();
-	if (hot.spills) {
+	if (SHARED(hot.spills)) {
 		spill_rest();
 		spill_finish_all(ESCA_EXIT_MS);
 	}
 	backend = &backend_direct;
-	hot.over = true;
+	SHARE(hot.over, true);
 }
 
 static bool life_call(long *ret, long nr, const long *a)

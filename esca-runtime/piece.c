@@ -28,8 +28,7 @@
 bool piece_can(struct queue *q, const struct fd_entry *in, off_t off, size_t len)
 {
 	if (!fusing(ESCA_FUSE_FILE) || (uint64_t)off + len > SHARED(in->size) || !in->reads ||
-	    (in->flags & FD_NODEFER) || SHARED(in->shared) || (in->owner && in->owner != q) ||
-	    q->npieces >= ESCA_QUEUE_CALLS)
+	    fd_barred(in) || (in->owner && in->owner != q) || q->npieces >= ESCA_QUEUE_CALLS)
 		return false;
 	if (likely(!q->plain_pieces))
 		return true;

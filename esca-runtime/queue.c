@@ -391,12 +391,12 @@ static int flush_with(struct queue *q, struct op *more, struct harvest *h)
 	if (unlikely(tsc() - q->t0 > SHARED(queue_long_ticks)))
 		queue_long(q);
 	registration_flush(q);
+	if (q->npieces)
+		piece_read(q);
 	/*
 	 * Lines first: none of the responses of this flush
 	 * may be seen before its line (semantics: F11).
 	 */
-	if (q->npieces)
-		piece_read(q);
 	flush_logs(q);
 	n = collect(q, more);
 	/* What a close takes away is not to be reported any more. */
@@ -494,8 +494,9 @@ static struct op *op_at_end(struct queue *q, struct fd_entry *e, int fd, size_t 
 	 */
 	if (e->op && e->op != q->list.prev && (e->flags & FD_UNIX))
 		queue_flush_locked(q, NULL);
+	/* Only options are behind a body. */
 	if (e->op && (e->op->nseg >= QUEUE_OPSEGS || (e->op->nseg && len && !fusing(how)) ||
-		      (e->op->body && len) || unlikely(e->op->end)))
+		      (e->op->body && how != ESCA_FUSE_CORK) || unlikely(e->op->end)))
 		queue_flush_locked(q, NULL);
 	if (unlikely(e->spill || e->err))
 		return NULL;
@@ -528,6 +529,19 @@ static void op_drop_if_empty(struct queue *q, struct op *op)
 	SHARE(e->op, NULL);
 }
 
+/* One more call waits. */
+static void waits(struct queue *q)
+{
+	SHARE(q->n, q->n + 1);
+	count(C_DEFERRED, 1);
+}
+
+/* @len bytes of @e have been answered ahead. */
+static void spend(struct fd_entry *e, size_t len)
+{
+	e->credit -= len < e->credit ? (uint32_t)len : e->credit;
+}
+
 /* @len bytes at the end of the arena belong to @op now. */
 static void op_extend(struct queue *q, struct op *op, size_t len, enum esca_fusion how, bool more)
 {
@@ -554,10 +568,9 @@ static void op_extend(struct queue *q, struct op *op, size_t len, enum esca_fusi
 	op->more = more;
 	if (!more && op->e->cork_want != 1)
 		op->pushed = op->bytes;
-	op->e->credit -= len < op->e->credit ? (uint32_t)len : op->e->credit;
+	spend(op->e, len);
 	q->used += (uint32_t)len;
-	SHARE(q->n, q->n + 1);
-	count(C_DEFERRED, 1);
+	waits(q);
 	count(C_COPIED, len);
 }
 
@@ -604,13 +617,6 @@ static bool queue_body(struct queue *q, struct fd_entry *e, int fd, struct fd_en
 
 	if (!op)
 		return false;
-	if (op->body || q->npieces >= ESCA_QUEUE_CALLS) {
-		queue_flush_locked(q, NULL);
-		q->t0 = q->now = tsc();
-		op = e->spill || e->err ? NULL : op_new(q, e, fd);
-		if (!op)
-			return false;
-	}
 	/* A flush may have found that the file is shorter than it was said to be. */
 	if (!piece_can(q, in, off, len)) {
 		op_drop_if_empty(q, op);
@@ -623,9 +629,8 @@ static bool queue_body(struct queue *q, struct fd_entry *e, int fd, struct fd_en
 	op->more = false;
 	if (op->nseg)
 		merged(q, ESCA_FUSE_HEADER, 1);
-	e->credit -= len < e->credit ? (uint32_t)len : e->credit;
-	SHARE(q->n, q->n + 1);
-	count(C_DEFERRED, 1);
+	spend(e, len);
+	waits(q);
 	return true;
 }
 
@@ -691,9 +696,8 @@ long queue_opt(struct fd_entry *e, int fd, int name, int value)
 	if (!op)
 		goto out;
 	ret = 0;
-	SHARE(q->n, q->n + 1);
+	waits(q);
 	q->nopts++;
-	count(C_DEFERRED, 1);
 	if (name == TCP_NODELAY)
 		e->nodelay_want = (uint8_t)value;
 	else
@@ -721,8 +725,7 @@ long queue_end(struct fd_entry *e, unsigned int end)
 		e->flags |= FD_ZOMBIE;
 		SHARE(q->ncloses, q->ncloses + 1);
 	}
-	SHARE(q->n, q->n + 1);
-	count(C_DEFERRED, 1);
+	waits(q);
 	merged(q, ESCA_FUSE_CLOSE, 1);
 	ret = 0;
 out:
@@ -768,8 +771,7 @@ long queue_log(struct fd_entry *e, int fd, const struct iovec *iov, unsigned int
 	SHARE(q->nruns, (uint16_t)(run - q->runs + 1));
 	SHARE(e->log_pending, 1);
 	__atomic_store_n(&e->owner, q, __ATOMIC_RELEASE);
-	SHARE(q->n, q->n + 1);
-	count(C_DEFERRED, 1);
+	waits(q);
 	count(C_COPIED, len);
 	ret = (long)len;
 out:
@@ -804,27 +806,18 @@ bool queue_logs_wait(void)
 	return false;
 }
 
-bool queue_flush_logs(const struct fd_entry *e)
+bool queue_flush_logs(const struct fd_entry *e, const struct queue *but)
 {
 	bool any = false;
 	struct queue *q;
 
 	for (q = __atomic_load_n(&all, __ATOMIC_ACQUIRE); q; q = q->all_next) {
-		if (!queue_has_log(q, e))
+		if (q == but || likely(!queue_has_log(q, e)))
 			continue;
 		queue_flush(q);
 		any = true;
 	}
 	return any;
-}
-
-void queue_order_logs(const struct fd_entry *e)
-{
-	struct queue *q;
-
-	for (q = __atomic_load_n(&all, __ATOMIC_ACQUIRE); q; q = q->all_next)
-		if (q != self.q && unlikely(queue_has_log(q, e)))
-			queue_flush(q);
 }
 
 void queue_drop(struct fd_entry *e)

@@ -39,6 +39,7 @@ void registration_set(struct fd_entry *e, struct fd_entry *ep, long epfd,
 static void make(struct fd_entry *e, int fd)
 {
 	struct epoll_event ev = {.events = e->reg_events, .data.u64 = e->reg_data};
+
 	if (e->ctl == CTL_DEL) {
 		kernel(SYS_epoll_ctl, e->reg_ep - 1, EPOLL_CTL_DEL, fd, 0, 0);
 		registration_set(e, NULL, 0, NULL);

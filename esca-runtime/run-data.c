@@ -21,6 +21,18 @@ static long told(struct fd_entry *e, long ret)
 	return ret;
 }
 
+/* A flush, this thread's or another one's, left something wrong: true if *@ret answers the call. */
+static inline bool flushed_ill(struct fd_entry *e, bool nosignal, long *ret)
+{
+	if (unlikely(SHARED(e->spill)))
+		*ret = spill_answer(e, nosignal);
+	else if (unlikely(SHARED(e->err)))
+		*ret = late_error_on_write(e, nosignal);
+	else
+		return false;
+	return true;
+}
+
 /*
  * The real call on a stream, after all that waits. What
  * waits for the stream itself shares the packet with it.
@@ -40,11 +52,8 @@ static long stream_real(enum esca_reason why, struct fd_entry *e, long fd, size_
 		queue_flush_locked(q, more ? e->op : NULL);
 		queue_unlock(q);
 	}
-	/* By this flush or another thread's. */
-	if (unlikely(SHARED(e->spill)))
-		return spill_answer(e, nosignal);
-	if (unlikely(SHARED(e->err)))
-		return late_error_on_write(e, nosignal);
+	if (flushed_ill(e, nosignal, &ret))
+		return ret;
 	ret = pass_for(why, CALL);
 	if (more && ret <= 0)
 		fuse_push(e, (int)fd);
@@ -94,7 +103,7 @@ static inline void lines_first(const struct fd_entry *e)
 {
 	if (e && (e->cls == FD_LOG || e->cls == FD_REG || e->cls == FD_UNKNOWN ||
 		  (e->cls == FD_OTHER && (e->flags & FD_INODE))))
-		queue_order_logs(e);
+		queue_flush_logs(e, self.q);
 }
 
 #define SEND_FLAGS (MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE)
@@ -147,10 +156,8 @@ static IN_FRAME long out(struct fd_entry *e, long fd, const struct iovec *iov, u
 		}
 	}
 	flush();
-	if (unlikely(SHARED(e->spill)))
-		return spill_answer(e, nosignal);
-	if (unlikely(SHARED(e->err)))
-		return late_error_on_write(e, nosignal);
+	if (flushed_ill(e, nosignal, &ret))
+		return ret;
 	return told(e, pass_for((enum esca_reason)why, CALL));
 }
 
@@ -261,7 +268,7 @@ static void logs_first(struct fd_entry *e, long fd)
 		return;
 	if (e && !(e->flags & FD_INODE))
 		fd_probe(e, (int)fd);
-	queue_flush_logs(e);
+	queue_flush_logs(e, NULL);
 }
 
 HANDLER(run_sendfile)
@@ -309,10 +316,8 @@ HANDLER(run_sendfile)
 	}
 	lines_first(e);
 	flush();
-	if (unlikely(SHARED(e->spill)))
-		return spill_answer(e, false);
-	if (unlikely(SHARED(e->err)))
-		return late_error_on_write(e, false);
+	if (flushed_ill(e, false, &ret))
+		return ret;
 	return told(e, pass_for((enum esca_reason)why, CALL));
 }
 
@@ -528,7 +533,7 @@ HANDLER(run_newfstatat)
 	if (unlikely(queue_logs_wait())) {
 		memset(&file, 0, sizeof(file));
 		fd_learn_stat(&file, st);
-		if ((file.flags & FD_INODE) && queue_flush_logs(&file))
+		if ((file.flags & FD_INODE) && queue_flush_logs(&file, NULL))
 			ret = pass(CALL);
 	}
 	if (e && !ret)

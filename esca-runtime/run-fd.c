@@ -90,9 +90,9 @@ ON_FD(run_close)
 		if (ret != NOT_QUEUED)
 			return ret;
 	}
-	/* Closing what is neither a file nor a TCP stream may be seen at once by somebody. */
 	if (unlikely(SHARED(e->pieces)) && self.q)
 		piece_unwanted(self.q);
+	/* Closing what is neither a file nor a TCP stream may be seen at once by somebody. */
 	if (fd_waits(e) || e->cls == FD_OTHER || e->cls == FD_EPOLL || e->cls == FD_LISTEN ||
 	    (e->flags & FD_UNIX) || (e->cls == FD_UNKNOWN && !(e->flags & FD_INODE)))
 		flush();

@@ -86,22 +86,6 @@ static const struct {
 	{ROW_pselect6, wait_other},
 };
 
-/* Those that are made most often. */
-static const struct {
-	enum esca_row row;
-	esca_entry entry;
-} entries[] = {
-	{ROW_write, entry_write},	    {ROW_writev, entry_writev},
-	{ROW_sendto, entry_sendto},	    {ROW_sendmsg, entry_sendmsg},
-	{ROW_sendfile, entry_sendfile},	    {ROW_read, entry_read},
-	{ROW_readv, entry_readv},	    {ROW_recvfrom, entry_recvfrom},
-	{ROW_recvmsg, entry_recvmsg},	    {ROW_pread64, entry_pread64},
-	{ROW_newfstatat, entry_newfstatat}, {ROW_setsockopt, entry_setsockopt},
-	{ROW_getsockopt, entry_getsockopt}, {ROW_epoll_ctl, entry_epoll_ctl},
-	{ROW_epoll_wait, entry_epoll_wait}, {ROW_openat, entry_openat},
-	{ROW_close, entry_close},
-};
-
 int run_start(const struct esca_plan *plan)
 {
 	unsigned int i;
@@ -124,7 +108,8 @@ int run_start(const struct esca_plan *plan)
 	life_start();
 	for (i = 0; i < sizeof(handlers) / sizeof(*handlers); i++)
 		esca_handlers[handlers[i].row] = handlers[i].handler;
-	for (i = 0; i < sizeof(entries) / sizeof(*entries); i++)
-		esca_entries[entries[i].row] = entries[i].entry;
+#define PUT(row) esca_entries[ROW_##row] = entry_##row;
+	HOT_ROWS(PUT)
+#undef PUT
 	return 0;
 }

@@ -516,13 +516,12 @@ void queue_drop(struct fd_entry *e);
 /** queue_has_log() - may bytes of the file @e (NULL: any file) wait in @q? */
 bool queue_has_log(struct queue *q, const struct fd_entry *e);
 /**
- * queue_logs_wait() - do lines wait in any thread's queue? queue_flush_logs() - in the queues in
- * which some of the file @e (NULL: of any) may wait all is made. Return: was there one?
+ * queue_logs_wait() - may lines of any file wait in any thread's queue? queue_flush_logs() - flush
+ * the queues, except @but (NULL: none), that have some of @e (NULL: of any file). Return: were
+ * there any?
  */
 bool queue_logs_wait(void);
-bool queue_flush_logs(const struct fd_entry *e);
-/** queue_order_logs() - @e is about to change: lines of it in other threads' queues come first. */
-void queue_order_logs(const struct fd_entry *e);
+bool queue_flush_logs(const struct fd_entry *e, const struct queue *but);
 extern uint64_t queue_age_ticks, queue_long_ticks; /* settings.age_us, ESCA_LONG_TURN */
 
 static inline uint64_t tsc(void)
