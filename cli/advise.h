@@ -1,11 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-/* advise.h - what other commands need to analyse a recording themselves. */
+/* advise.h - what all who analyse a recording need besides it: the bounds of mode run. */
 #ifndef ESCA_CLI_ADVISE_H
 #define ESCA_CLI_ADVISE_H
 
-#include <analyzer/advice.h>
+#include <analyzer/hazard.h>
+#include <esca-runtime/plan.h>
 
-/** The bounds of mode run, as esca-runtime/plan.h has them, for advice_from_file(). */
-extern const struct limits advise_limits;
+/** For advice_from_file(): as esca-runtime/plan.h has them. */
+static const struct limits advise_limits = {
+	.copy_max = ESCA_COPY_MAX,
+	.file_max = ESCA_FILE_MAX,
+	.read_max = ESCA_READ_MAX,
+	.body_max = ESCA_BODY_MAX,
+	.credit_max = ESCA_CREDIT_MAX,
+	.log_max = ESCA_LOG_MAX,
+	.queue_calls = ESCA_QUEUE_CALLS,
+	.queue_bytes = ESCA_QUEUE_BYTES,
+	.age_ns = ESCA_QUEUE_AGE * 1000ull,
+};
 
 #endif

@@ -13,24 +13,11 @@
 #include <cli/msg.h>
 #include <cli/profile.h>
 #include <cli/recording.h>
-#include <esca-runtime/plan.h>
 
 struct advise {
 	const char *path;
 	const char *profile;
 	bool json;
-};
-
-const struct limits advise_limits = {
-	.copy_max = ESCA_COPY_MAX,
-	.file_max = ESCA_FILE_MAX,
-	.read_max = ESCA_READ_MAX,
-	.body_max = ESCA_BODY_MAX,
-	.credit_max = ESCA_CREDIT_MAX,
-	.log_max = ESCA_LOG_MAX,
-	.queue_calls = ESCA_QUEUE_CALLS,
-	.queue_bytes = ESCA_QUEUE_BYTES,
-	.age_ns = ESCA_QUEUE_AGE * 1000ull,
 };
 
 static bool get_cost(struct cost *c, const char *profile)

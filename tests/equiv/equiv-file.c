@@ -17,32 +17,13 @@
 
 #include "equiv.h"
 
-static int file_of(size_t size)
+/* A new file of so much text, @path a buffer for its name. */
+static int text_file(char *path, size_t size)
 {
-	char path[] = "/tmp/esca-equiv-file.XXXXXX";
-	int fd = mkstemp(path);
 	size_t i;
+	int fd;
 
-	if (fd < 0)
-		die("mkstemp");
-	unlink(path);
-	for (i = 0; i < size; i++) {
-		unsigned char c = text_byte(i);
-
-		if (write(fd, &c, 1) != 1)
-			die("file");
-	}
-	return fd;
-}
-
-/* A descriptor like a server's: opened to read, and looked at. *@path: of the file, in a buffer. */
-static int looked_at(char *path, size_t size)
-{
-	struct stat st;
-	size_t i;
-	int fd, in;
-
-	strcpy(path, "/tmp/esca-equiv-piece.XXXXXX");
+	strcpy(path, "/tmp/esca-equiv-file.XXXXXX");
 	fd = mkstemp(path);
 	if (fd < 0)
 		die("mkstemp");
@@ -52,7 +33,25 @@ static int looked_at(char *path, size_t size)
 		if (write(fd, &c, 1) != 1)
 			die("file");
 	}
-	close(fd);
+	return fd;
+}
+
+static int file_of(size_t size)
+{
+	char path[64];
+	int fd = text_file(path, size);
+
+	unlink(path);
+	return fd;
+}
+
+/* A descriptor like a server's: opened to read, and looked at. *@path: of the file, in a buffer. */
+static int looked_at(char *path, size_t size)
+{
+	struct stat st;
+	int in;
+
+	close(text_file(path, size));
 	in = open(path, O_RDONLY);
 	if (in < 0 || fstat(in, &st) || (size_t)st.st_size != size)
 		die("open");
@@ -72,6 +71,20 @@ static int take(int ep)
 		die("accept4");
 	watch(ep, EPOLL_CTL_ADD, fd, EPOLLIN);
 	return fd;
+}
+
+/* All of them want something; the turn that finds the last answers. */
+static void all_ask(int ep)
+{
+	struct epoll_event evs[STREAMS];
+	int n = 0;
+
+	while (n < STREAMS) {
+		n = epoll_wait(ep, evs, STREAMS, 10000);
+		if (n <= 0)
+			die("wait");
+		usleep(1000);
+	}
 }
 
 /*
@@ -155,18 +168,7 @@ static void pieces_server(void)
 		fds[k] = take(ep);
 	set_int(fds[3], SOL_SOCKET, SO_SNDBUF, 4096);
 	for (i = 0; i < PIECES; i++) {
-		struct epoll_event evs[STREAMS];
-		unsigned int have = 0;
-		int n;
-
-		/* All of them want it; the turn that finds the last answers. */
-		while (have < STREAMS) {
-			n = epoll_wait(ep, evs, STREAMS, 10000);
-			if (n <= 0)
-				die("wait");
-			usleep(1000);
-			have = (unsigned int)n;
-		}
+		all_ask(ep);
 		for (k = 0; k < STREAMS; k++)
 			if (read(fds[k], &c, 1) != 1)
 				die("request");
@@ -259,8 +261,8 @@ static void pieces_peer(void)
 }
 
 /*
- * The file is cut short after the server has looked at it, which may have been
- * long ago: the peer gets the header and what there is, then the end.
+ * The file is cut short after the server has looked at it, which may have been long
+ * ago: the peer gets the header and what there is, then the connection ends or is reset.
  */
 static void short_server(void)
 {
@@ -275,8 +277,7 @@ static void short_server(void)
 
 		for (k = 0; k < STREAMS; k++)
 			fds[k] = take(ep);
-		while (n < STREAMS && (n = epoll_wait(ep, evs, STREAMS, 10000)) > 0)
-			usleep(1000);
+		all_ask(ep);
 		for (k = 0; k < STREAMS; k++) {
 			off_t off = 0;
 
@@ -401,11 +402,7 @@ static void hold_server(void)
 	for (k = 0; k < STREAMS; k++)
 		fds[k] = take(ep);
 	for (i = 0; i < 2 * HOLDS; i++) {
-		struct epoll_event evs[STREAMS];
-		int n = 0;
-
-		while (n < STREAMS && (n = epoll_wait(ep, evs, STREAMS, 10000)) > 0)
-			usleep(1000);
+		all_ask(ep);
 		for (k = 0; k < STREAMS; k++) {
 			if (read(fds[k], &c, 1) != 1)
 				die("request");
@@ -451,7 +448,7 @@ static void hold_peer(void)
 /* A file that says that it is longer than it is. */
 static void sysfs_server(void)
 {
-	int ep = epoll_create1(0), fds[STREAMS], k, n = 0;
+	int ep = epoll_create1(0), fds[STREAMS], k;
 	int in = open("/sys/kernel/uevent_seqnum", O_RDONLY);
 	struct epoll_event evs[STREAMS];
 	struct stat st;
@@ -461,8 +458,7 @@ static void sysfs_server(void)
 		die("sysfs");
 	for (k = 0; k < STREAMS; k++)
 		fds[k] = take(ep);
-	while (n < STREAMS && (n = epoll_wait(ep, evs, STREAMS, 10000)) > 0)
-		usleep(1000);
+	all_ask(ep);
 	for (k = 0; k < STREAMS; k++) {
 		off_t off = 0;
 

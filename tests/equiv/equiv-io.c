@@ -191,31 +191,26 @@ static void spill_dup(void)
 
 static void dup_peer(void)
 {
-	static char buf[65536];
 	int fd = dial_small();
-	uint64_t got = 0;
-	ssize_t n;
+	const char *how;
+	uint64_t got;
 
 	say(fd, "go");
 	while (!accepted[1])
 		usleep(1000);
-	while ((n = read(fd, buf, sizeof(buf))) > 0)
-		got += (uint64_t)n;
-	note("what was taken arrived: %d, then %s", got == *accepted,
-	     n ? strerrorname_np(errno) : "the end");
+	got = swallow(fd, &how);
+	note("what was taken arrived: %d, then %s", got == *accepted, how);
 }
 
 static void taken_peer(void)
 {
-	static char buf[65536];
 	int fd = dial_small();
-	uint64_t got = 0;
-	ssize_t n;
+	const char *how;
+	uint64_t got;
 
 	say(fd, "go");
 	usleep(100000);
-	while ((n = read(fd, buf, sizeof(buf))) > 0)
-		got += (uint64_t)n;
+	got = swallow(fd, &how);
 	note("what was taken arrived: %d", got == *accepted);
 }
 

@@ -745,17 +745,14 @@ static void flood_select_server(void)
 
 static void flood_peer(void)
 {
-	static char buf[65536];
-	uint64_t len = 0;
 	int fd = dial(8192);
-	ssize_t n;
+	const char *how;
+	uint64_t len;
 
 	say(fd, "request");
 	usleep(500000);
-	while ((n = read(fd, buf, sizeof(buf))) > 0)
-		len += (uint64_t)n;
-	note("all that was taken arrived: %s, then %s", len == *accepted ? "yes" : "no",
-	     n ? strerrorname_np(errno) : "the end");
+	len = swallow(fd, &how);
+	note("all that was taken arrived: %s, then %s", len == *accepted ? "yes" : "no", how);
 }
 
 static void flood_end_peer(void)

@@ -275,6 +275,13 @@ static void wait_step(int n)
 		;
 }
 
+/* Step @n is done; the other thread takes the next one. */
+static void pass_on(int n)
+{
+	atomic_store(&step, n);
+	wait_step(n + 1);
+}
+
 static void *second_thread(void *arg)
 {
 	int ep = epoll_new(), log = open_log(shared_path("order", 0)), direct;
@@ -285,20 +292,16 @@ static void *second_thread(void *arg)
 	if (next_event(ep, NULL) != second)
 		die("whose event");
 	read_request(second);
-	atomic_store(&step, 2);
-	wait_step(3);
+	pass_on(2);
 	put(log, "2 may wait too\n");
-	atomic_store(&step, 4);
-	wait_step(5);
+	pass_on(4);
 	put(direct, "4 is real\n");
-	atomic_store(&step, 6);
-	wait_step(7);
+	pass_on(6);
 	note_result("pwrite", pwrite(direct, "6 is real\n", 10, 0));
 	put(second, "s");
 	close(second);
 	put(log, "7\n");
-	atomic_store(&step, 8);
-	wait_step(9);
+	pass_on(8);
 	note_result("ftruncate", ftruncate(log, 70));
 	put(log, "is cut\n");
 	atomic_store(&step, 10);
@@ -319,21 +322,16 @@ static void order_server(void)
 		die("not a connection");
 	second = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	fd = serve_one(ep, EPOLLIN);
-	atomic_store(&step, 1);
-	wait_step(2);
+	pass_on(1);
 	put(log, "1 waits\n");
-	atomic_store(&step, 3);
-	wait_step(4);
+	pass_on(3);
 	put(log, "3 waits\n");
-	atomic_store(&step, 5);
-	wait_step(6);
+	pass_on(5);
 	put(log, "5 waits\n");
-	atomic_store(&step, 7);
-	wait_step(8);
+	pass_on(7);
 	put(log, "8 waits\n");
 	put(log, "9 waits\n");
-	atomic_store(&step, 9);
-	wait_step(10);
+	pass_on(9);
 	put(fd, "r");
 	close(fd);
 	close(log);

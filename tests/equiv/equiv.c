@@ -189,6 +189,18 @@ void say(int fd, const char *s)
 		die("say");
 }
 
+uint64_t swallow(int fd, const char **how)
+{
+	static char buf[65536];
+	uint64_t got = 0;
+	ssize_t n;
+
+	while ((n = read(fd, buf, sizeof(buf))) > 0)
+		got += (uint64_t)n;
+	*how = n ? strerrorname_np(errno) : "the end";
+	return got;
+}
+
 void hear(int fd, size_t n)
 {
 	char buf[512];

@@ -95,6 +95,9 @@ int dial_small(void);
 void say(int fd, const char *s);
 /** hear() - read exactly @n bytes and note them. */
 void hear(int fd, size_t n);
+/** swallow() - read to the end. Return: how many bytes; *@how: "the end" or the name of an errno.
+ */
+uint64_t swallow(int fd, const char **how);
 /**
  * hear_all() - read to the end, @step bytes at a time and
  * resting between them, and note length, hash and how it ended.

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include <analyzer/render.h>
-#include <tests/limits.h>
+#include <cli/advise.h>
 
 #include "fuzz.h"
 
@@ -42,7 +42,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		trace_reader_free(r);
 	}
 	rewind(f);
-	if (!advice_from_file(f, &cost, &limits, &a, &why)) {
+	if (!advice_from_file(f, &cost, &advise_limits, &a, &why)) {
 		if (render_text.render(out, a) || render_json.render(out, a))
 			abort();
 		advice_free(a);

@@ -15,7 +15,7 @@
 
 #include <analyzer/hazard.h>
 #include <analyzer/trace-text.h>
-#include <tests/limits.h>
+#include <cli/advise.h>
 
 /* The call that @line is, by way of a recording. */
 static struct trace_call parse_call(const char *line)
@@ -73,7 +73,7 @@ static void test_table(void **state)
 		*want = 0;
 		want += 4;
 		c = parse_call(line + 2);
-		j = hazard_judge(&c, call_row(c.nr), &fd, &limits);
+		j = hazard_judge(&c, call_row(c.nr), &fd, &advise_limits);
 		snprintf(got, sizeof(got), "%s %s", verdict_name(j.verdict), reason_key(j.reason));
 		if (strcmp(got, want))
 			fail_msg("%s: %s, not %s", line, got, want);

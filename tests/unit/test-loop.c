@@ -16,7 +16,7 @@
 
 #include <analyzer/loop.h>
 #include <analyzer/trace-text.h>
-#include <tests/limits.h>
+#include <cli/advise.h>
 
 static const char preamble[] = "process 1 server\nthread 1 1 a\nthread 2 1 b\n"
 			       "stack 1 0x10\nstack 1 0x20\nstack 1 0x30\n"
@@ -43,7 +43,7 @@ static const struct {
 
 static struct loops *analyse(const char *name, const char *text, struct timeline **t, FILE **f)
 {
-	struct loops *l = loops_new(&limits);
+	struct loops *l = loops_new(&advise_limits);
 	struct trace_writer *w;
 	struct trace_event ev;
 	const char *what = NULL;
