@@ -13,13 +13,6 @@
 #define PENDING_MAX 512u
 #define FILES_MAX   256u
 
-/*
- * As esca-runtime/piece.c: after a file was closed in the turn in which it was sent, so many pieces
- * are read at once; and fewer reads than so many are plain calls.
- */
-#define PLAIN_PIECES 256u
-#define READS_MIN    4u
-
 /** An option of a stream: what the kernel has, and what the server wants. */
 struct option {
 	bool kernel;
@@ -185,7 +178,7 @@ void batch_flush(struct batch *b, struct tally *t)
 
 	if (!b->n && !b->settled)
 		return;
-	if (b->reads >= READS_MIN) {
+	if (b->reads >= b->lim.reads_min) {
 		t->uring_ops += b->reads;
 		t->uring_enters++;
 	} else {
@@ -485,7 +478,7 @@ void batch_call(struct batch *b, struct tally *t, const struct trace_call *c,
 			settle(b, t, c);
 		if (j.reason == REASON_CLOSE_FILE && waits_for(b, (uint32_t)c->args[0])) {
 			batch_flush(b, t);
-			b->plain_pieces = PLAIN_PIECES;
+			b->plain_pieces = b->lim.plain_pieces;
 		}
 		t->direct++;
 		t->uring++;

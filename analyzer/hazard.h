@@ -17,7 +17,9 @@
  * esca-runtime/plan.h.
  * @copy_max, @file_max: bytes of one write, of one file piece, that are copied into the queue.
  * @read_max: bytes of one file piece that are read at the flush; @body_max: that are sent from the
- * page cache then, behind their header. Neither for files that are closed in the same turn.
+ * page cache then, behind their header.
+ * @reads_min: fewer reads of a turn are plain calls. @plain_pieces: so many pieces of files are
+ * read at once after one was closed in the turn in which it was sent.
  * @credit_max: bytes of one stream that may wait.
  * @log_max: bytes of one log write that may wait.
  * @queue_calls, @queue_bytes: what may wait in one thread.
@@ -26,6 +28,7 @@
 struct limits {
 	uint32_t copy_max, file_max;
 	uint32_t read_max, body_max;
+	uint32_t reads_min, plain_pieces;
 	uint32_t credit_max;
 	uint32_t log_max;
 	uint32_t queue_calls;

@@ -16,15 +16,6 @@
 #include <esca-runtime/backend.h>
 #include <esca-runtime/run.h>
 
-/* Fewer are read by plain calls: entering the ring costs as much as it saves on three of them. */
-#define BATCH_MIN 4
-
-/*
- * After pieces that were better not left waiting (not in the page cache, or the file was closed
- * before the turn ended) so many are read at once.
- */
-#define PLAIN_PIECES 256
-
 bool piece_can(struct queue *q, const struct fd_entry *in, off_t off, size_t len)
 {
 	if (!fusing(ESCA_FUSE_FILE) || (uint64_t)off + len > SHARED(in->size) || !in->reads ||
@@ -38,7 +29,7 @@ bool piece_can(struct queue *q, const struct fd_entry *in, off_t off, size_t len
 
 void piece_unwanted(struct queue *q)
 {
-	q->plain_pieces = PLAIN_PIECES;
+	q->plain_pieces = ESCA_PLAIN_PIECES;
 }
 
 struct piece *piece_add(struct queue *q, struct fd_entry *in, int fd, off_t off, size_t len)
@@ -107,7 +98,7 @@ void piece_read(struct queue *q)
 		q->reads[n].len = p->len;
 		q->reads[n++].result = -EAGAIN;
 	}
-	if (n >= BATCH_MIN && backend->recv)
+	if (n >= ESCA_READS_MIN && backend->recv)
 		backend->recv(q, q->reads, n);
 	for (i = n = 0; i < q->npieces; i++) {
 		struct piece *p = &q->pieces[i];
@@ -124,7 +115,7 @@ void piece_read(struct queue *q)
 		else if (p->e->op && !p->e->op->cut)
 			cut(q, p->e->op, p->at + (uint32_t)got);
 	}
-	if (n >= BATCH_MIN && missed > n / 2)
+	if (n >= ESCA_READS_MIN && missed > n / 2)
 		piece_unwanted(q);
 }
 

@@ -147,6 +147,16 @@ struct esca_stats_slot {
 /* Bytes of a file that may wait and be sent from the page cache. */
 #define ESCA_BODY_MAX (128 << 10)
 /*
+ * Fewer reads of a turn are plain calls: entering the
+ * ring costs as much as it saves on three of them.
+ */
+#define ESCA_READS_MIN 4
+/*
+ * After pieces of files that were better not left waiting (not in the page cache, or the file was
+ * closed before the turn ended) so many are read at once.
+ */
+#define ESCA_PLAIN_PIECES 256
+/*
  * A bigger body does not share a packet with its header:
  * its pages would be out of line in every packet.
  */

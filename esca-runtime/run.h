@@ -356,14 +356,13 @@ struct op {
 	uint64_t t0; /* tsc of its first constituent */
 	uint32_t bytes;
 	uint16_t nseg, first, last;
-	bool more;	/* MSG_MORE on the last constituent */
-	bool cut;	/* a file was too short: after these bytes the stream ends */
-	uint8_t end;	/* what follows the bytes: enum op_end */
-	uint16_t body;	/* the piece of a file that follows the bytes, plus 1; 0: none */
-	bool body_held; /* the server had corked the stream when it sent that */
-	uint16_t rest;	/* in a flush: so many iov are sent after the others */
-	uint32_t
-		pushed; /* so many of bytes may not be held back: no cork or MSG_MORE was on them */
+	bool more;	 /* MSG_MORE on the last constituent */
+	bool cut;	 /* a file was too short: after these bytes the stream ends */
+	uint8_t end;	 /* what follows the bytes: enum op_end */
+	uint16_t body;	 /* the piece of a file that follows the bytes, plus 1; 0: none */
+	bool body_held;	 /* the server had corked the stream when it sent that */
+	uint16_t rest;	 /* in a flush: so many iov are sent after the others */
+	uint32_t pushed; /* so many of bytes are not held back by a cork or MSG_MORE */
 };
 
 enum op_end {
